@@ -1,0 +1,69 @@
+import type { BytesMessage } from "../wire/message.ts";
+import type { ParameterDeclarations, ParameterValues } from "./parameters.ts";
+
+/** Structured log: fields first, then text. */
+export interface Logger {
+  debug(fields: object, text: string): void;
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+/** What every hook of an operator gets. */
+export interface OperatorContext<P extends ParameterDeclarations> {
+  /** Current values, typed from the declarations; read-only, refreshed before each call. */
+  readonly parameters: ParameterValues<P>;
+  readonly log: Logger;
+  /** Aborted when the process gives up on unfinished work. */
+  readonly signal: AbortSignal;
+}
+
+export interface RunContext<P extends ParameterDeclarations, S> extends OperatorContext<P> {
+  /** What `setup` returned: one per replica. */
+  readonly state: S;
+  /** Name of the trigger that caused this call, or null for a call with a message. */
+  readonly trigger: string | null;
+}
+
+export interface OperatorDefinition<P extends ParameterDeclarations, S> {
+  /** Port names as in operator.json, in order; both default to none. */
+  readonly inputs?: readonly string[];
+  readonly outputs?: readonly string[];
+  readonly triggers?: readonly string[];
+  readonly parameters?: P;
+  /** Called once per replica before the first `run`; its result is `state`. */
+  readonly setup?: (context: OperatorContext<P>) => S | Promise<S>;
+  /**
+   * Called for each input message (`trigger` null), for each trigger (`message` null), and, in an operator with neither
+   * inputs nor triggers, again and again until it returns null. Returns the message for every output port, or null for none.
+   * Calls of one replica do not overlap unless operator.json says `parallel_config: embarrassing`.
+   */
+  readonly run: (
+    message: BytesMessage | null,
+    context: RunContext<P, S>,
+  ) => BytesMessage | null | Promise<BytesMessage | null>;
+  /**
+   * Called once after the last message of a finite run, before `teardown`; yields what is still to be sent.
+   */
+  readonly flush?: (context: RunContext<P, S>) => AsyncIterable<BytesMessage> | Iterable<BytesMessage>;
+  readonly teardown?: (context: OperatorContext<P> & { readonly state: S }) => void | Promise<void>;
+}
+
+const brand = Symbol.for("stemline.operator");
+
+/** An operator as `defineOperator` returns it; a run.ts exports one as default. */
+export type Operator<P extends ParameterDeclarations = ParameterDeclarations, S = unknown> = OperatorDefinition<P, S> & {
+  readonly [brand]: true;
+};
+
+/** Declares an operator. Types of `parameters` and `state` follow from the declaration. */
+export function defineOperator<const P extends ParameterDeclarations = Record<never, never>, S = undefined>(
+  definition: OperatorDefinition<P, S>,
+): Operator<P, S> {
+  return Object.freeze({ ...definition, [brand]: true as const });
+}
+
+/** True for a value made by `defineOperator`, also by another copy of this package. */
+export function isOperator(value: unknown): value is Operator {
+  return typeof value === "object" && value !== null && brand in value;
+}
