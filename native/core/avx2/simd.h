@@ -1,0 +1,66 @@
+// Vector primitives of the AVX2 backend: eight 32-bit lanes. Included inside the backend's namespace and target region.
+
+inline constexpr uint32_t lanes = 8;
+using U32 = __m256i;
+using F32 = __m256;
+using Mask = __m256i;
+
+inline U32 u32_zero() { return _mm256_setzero_si256(); }
+inline U32 u32_set(uint32_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
+inline U32 u32_load(const uint8_t* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
+
+// The first `count` lanes true, count <= lanes.
+inline Mask mask_first(uint32_t count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline Mask mask_all() { return _mm256_set1_epi32(-1); }
+inline Mask mask_and(Mask a, Mask b) { return _mm256_and_si256(a, b); }
+
+// The first `count` elements at `at`, other lanes 0; reads nothing beyond them.
+inline U32 u32_load_first(const uint8_t* at, uint32_t count) {
+  return _mm256_maskload_epi32(reinterpret_cast<const int*>(at), mask_first(count));
+}
+inline void u32_store(uint32_t* to, U32 v) { _mm256_store_si256(reinterpret_cast<__m256i*>(to), v); }
+
+inline U32 u32_add(U32 a, U32 b) { return _mm256_add_epi32(a, b); }
+inline U32 u32_subtract(U32 a, U32 b) { return _mm256_sub_epi32(a, b); }
+inline U32 u32_max(U32 a, U32 b) { return _mm256_max_epu32(a, b); }
+inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return _mm256_add_epi32(sum, _mm256_and_si256(mask, v)); }
+
+// Signed conversion: exact below 2^24, meaningless but defined from 2^31 on.
+inline F32 u32_to_f32(U32 v) { return _mm256_cvtepi32_ps(v); }
+inline U32 f32_to_u32(F32 v) { return _mm256_cvttps_epi32(v); }
+inline U32 f32_bits(F32 v) { return _mm256_castps_si256(v); }
+
+inline F32 f32_set(float value) { return _mm256_set1_ps(value); }
+inline F32 f32_add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
+inline F32 f32_sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
+inline F32 f32_multiply(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
+inline F32 f32_fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
+// c - a * b, rounded once.
+inline F32 f32_fnma(F32 a, F32 b, F32 c) { return _mm256_fnmadd_ps(a, b, c); }
+inline Mask f32_greater(F32 a, F32 b) { return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GT_OQ)); }
+inline Mask f32_less_equal(F32 a, F32 b) { return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_LE_OQ)); }
+
+inline uint32_t u32_reduce_add(U32 v) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(sum));
+}
+
+inline uint32_t u32_reduce_max(U32 v) {
+  __m128i top = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  top = _mm_max_epu32(top, _mm_shuffle_epi32(top, 0x4e));
+  top = _mm_max_epu32(top, _mm_shuffle_epi32(top, 0xb1));
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(top));
+}
+
+// Lane i of the result is the sum of all lanes of v[i].
+inline U32 u32_transpose_add(const U32 (&v)[lanes]) {
+  const U32 v0123 = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+  const U32 v4567 = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+  const U32 low = _mm256_permute2x128_si256(v0123, v4567, 0x20);
+  const U32 high = _mm256_permute2x128_si256(v0123, v4567, 0x31);
+  return _mm256_add_epi32(low, high);
+}

@@ -1,0 +1,86 @@
+// What a compute backend provides. All backends give bit-identical results: sums are integers, and the few float32
+// comparisons of a crop are each a single rounding that no backend reorders or fuses.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace stemline {
+
+// Where one frame's events lie: counted in events from the start of a message's data.
+struct EventRange {
+  uint64_t begin = 0;
+  uint32_t count = 0;
+};
+
+// Sums over the events of one frame. With event = row * columns + column:
+// index_sum < 2^64 holds for 2^32 events of a 2^32-pixel frame.
+struct FrameSums {
+  uint64_t index_sum = 0;
+  uint64_t row_sum = 0;
+};
+
+// Sums over the events that a crop keeps. Each fits: 2^32 events times a side of 65,535.
+struct CroppedSums {
+  uint64_t row_sum = 0;
+  uint64_t column_sum = 0;
+  uint64_t count = 0;
+};
+
+enum class CropShape : uint8_t { box, disk };
+
+// Which events a crop keeps, in float32 throughout, as the peer compares:
+// box keeps  low_row < row <= high_row  and  low_column < column <= high_column;
+// disk keeps (row - center_row)^2 + (column - center_column)^2 <= limit, each operation rounded to float32.
+struct CropWindow {
+  float low_row, high_row, low_column, high_column;
+  float center_row, center_column, limit;
+};
+
+// Frames up to this many pixels go through a backend's float32 division, which is exact below it; see
+// generic/center_of_mass.h. Larger ones are the scalar backend's.
+inline constexpr uint64_t max_fast_pixels = uint64_t{1} << 23;
+
+struct Backend {
+  const char* name;
+
+  // True if this CPU has all the instructions that the backend uses.
+  bool (*supported)();
+
+  // Sums of each frame; `events` are uint32, little-endian, not necessarily aligned. Returns the largest event index
+  // seen: if it is not below the number of pixels, the sums are meaningless. `pixels` = rows * columns of a frame.
+  uint32_t (*sum_frames)(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
+                         uint64_t pixels, FrameSums* sums);
+
+  // Sums of the events of each frame that its window keeps; frame i uses windows[i * window_stride] (stride 0 or 1).
+  // Returns as sum_frames.
+  uint32_t (*sum_cropped_frames)(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
+                                 uint64_t pixels, CropShape shape, const CropWindow* windows, size_t window_stride,
+                                 CroppedSums* sums);
+
+  // CRC-32 (IEEE 802.3, as in zip) of `size` more bytes after those that gave `crc`; starts from 0.
+  uint32_t (*crc32)(uint32_t crc, const uint8_t* bytes, size_t size);
+};
+
+extern const Backend scalar_backend;
+#if defined(__x86_64__)
+extern const Backend avx2_backend;
+extern const Backend avx512_backend;
+#elif defined(__aarch64__)
+extern const Backend neon_backend;
+#endif
+
+// All backends of this build, best first.
+std::span<const Backend* const> all_backends();
+
+// The backend of that name; nullptr and a reason in `why` if there is none or the CPU cannot run it.
+const Backend* find_backend(std::string_view name, std::string& why);
+
+// The backend to use when the caller names none: STEMLINE_BACKEND if set, else the best that the CPU supports.
+// nullptr and a reason if STEMLINE_BACKEND names one that cannot be used.
+const Backend* default_backend(std::string& why);
+
+}  // namespace stemline

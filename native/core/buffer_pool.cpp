@@ -1,0 +1,88 @@
+#include "buffer_pool.h"
+
+#include <bit>
+#include <map>
+#include <mutex>
+#include <new>
+
+namespace stemline {
+
+namespace {
+
+constexpr std::align_val_t alignment{64};
+constexpr size_t smallest_block = 4096;
+
+// Capacities grow in steps of an eighth of their power of two: a message a little larger than the last one still finds
+// a block, and no block is more than an eighth too large.
+size_t block_capacity(size_t bytes) {
+  if (bytes <= smallest_block) return smallest_block;
+  const size_t step = std::bit_floor(bytes) / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+}  // namespace
+
+struct BufferPool::Impl {
+  mutable std::mutex mutex;
+  std::multimap<size_t, uint8_t*> free_blocks;
+  size_t free_bytes = 0;
+  size_t keep_bytes = 0;
+};
+
+std::shared_ptr<BufferPool> BufferPool::create(size_t keep_bytes) {
+  return std::shared_ptr<BufferPool>(new BufferPool(keep_bytes));
+}
+
+BufferPool::BufferPool(size_t keep_bytes) : impl_(std::make_unique<Impl>()) { impl_->keep_bytes = keep_bytes; }
+
+BufferPool::~BufferPool() {
+  for (const auto& [capacity, data] : impl_->free_blocks) operator delete(data, alignment);
+}
+
+PooledBuffer BufferPool::take(size_t bytes) {
+  const size_t capacity = block_capacity(bytes);
+  PooledBuffer buffer;
+  {
+    std::lock_guard lock(impl_->mutex);
+    // A block up to twice as large as needed is better than a fresh one; a larger one is kept for larger messages.
+    const auto found = impl_->free_blocks.lower_bound(capacity);
+    if (found != impl_->free_blocks.end() && found->first <= 2 * capacity) {
+      buffer.data_ = found->second;
+      buffer.capacity_ = found->first;
+      impl_->free_bytes -= found->first;
+      impl_->free_blocks.erase(found);
+    }
+  }
+  if (buffer.data_ == nullptr) {
+    buffer.data_ = static_cast<uint8_t*>(operator new(capacity, alignment));
+    buffer.capacity_ = capacity;
+  }
+  buffer.size_ = bytes;
+  buffer.pool_ = shared_from_this();
+  return buffer;
+}
+
+void BufferPool::give_back(uint8_t* data, size_t capacity) noexcept {
+  try {
+    std::lock_guard lock(impl_->mutex);
+    if (impl_->free_bytes + capacity <= impl_->keep_bytes) {
+      impl_->free_blocks.emplace(capacity, data);
+      impl_->free_bytes += capacity;
+      return;
+    }
+  } catch (const std::bad_alloc&) {
+    // No memory to remember the block by: it goes back to the system like one too many.
+  }
+  operator delete(data, alignment);
+}
+
+size_t BufferPool::kept_bytes() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->free_bytes;
+}
+
+PooledBuffer::~PooledBuffer() {
+  if (data_ != nullptr) pool_->give_back(data_, capacity_);
+}
+
+}  // namespace stemline

@@ -1,0 +1,56 @@
+#if defined(__aarch64__)
+
+#include <arm_acle.h>
+#include <arm_neon.h>
+#include <sys/auxv.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "../backend.h"
+
+namespace stemline::neon {
+namespace {
+
+#include "simd.h"
+
+#include "../generic/center_of_mass.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("crc"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("+crc")
+#endif
+
+uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) {
+  crc = ~crc;
+  for (; size >= 8; size -= 8, bytes += 8) {
+    uint64_t word;
+    std::memcpy(&word, bytes, sizeof word);
+    crc = __crc32d(crc, word);
+  }
+  for (; size > 0; --size) crc = __crc32b(crc, *bytes++);
+  return ~crc;
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+// Every 64-bit Arm has NEON; HWCAP_CRC32 is bit 7 of the kernel's list.
+bool supported() { return (getauxval(AT_HWCAP) & (1ul << 7)) != 0; }
+
+}  // namespace
+}  // namespace stemline::neon
+
+namespace stemline {
+
+const Backend neon_backend = {"neon", neon::supported, neon::sum_frames, neon::sum_cropped_frames, neon::crc32};
+
+}  // namespace stemline
+
+#endif  // __aarch64__

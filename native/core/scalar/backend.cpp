@@ -1,0 +1,99 @@
+// The plain backend: no vector instructions, every frame size, and the judge of frames too large for the others.
+#include "../backend.h"
+
+#include <array>
+#include <cstring>
+
+namespace stemline {
+
+namespace {
+
+uint32_t load_event(const uint8_t* at) {
+  uint32_t event;
+  std::memcpy(&event, at, sizeof event);
+  return event;
+}
+
+uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns, uint64_t,
+                    FrameSums* sums) {
+  uint32_t largest = 0;
+  for (size_t f = 0; f < frame_count; ++f) {
+    FrameSums frame;
+    const uint8_t* at = events + 4 * frames[f].begin;
+    for (uint32_t i = 0; i < frames[f].count; ++i, at += 4) {
+      const uint32_t event = load_event(at);
+      largest = event > largest ? event : largest;
+      frame.index_sum += event;
+      frame.row_sum += event / columns;
+    }
+    sums[f] = frame;
+  }
+  return largest;
+}
+
+bool keeps(CropShape shape, const CropWindow& window, float row, float column) {
+  if (shape == CropShape::box) {
+    // Without short-circuits: events fall on either side of a border at random, which branches cannot predict.
+    return (row > window.low_row) & (row <= window.high_row) & (column > window.low_column) & (column <= window.high_column);
+  }
+  const float row_distance = row - window.center_row;
+  const float column_distance = column - window.center_column;
+  return row_distance * row_distance + column_distance * column_distance <= window.limit;
+}
+
+uint32_t sum_cropped_frames(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
+                            uint64_t, CropShape shape, const CropWindow* windows, size_t window_stride, CroppedSums* sums) {
+  uint32_t largest = 0;
+  for (size_t f = 0; f < frame_count; ++f) {
+    CroppedSums frame;
+    const CropWindow& window = windows[f * window_stride];
+    const uint8_t* at = events + 4 * frames[f].begin;
+    for (uint32_t i = 0; i < frames[f].count; ++i, at += 4) {
+      const uint32_t event = load_event(at);
+      largest = event > largest ? event : largest;
+      const uint32_t row = event / columns;
+      const uint32_t column = event - row * columns;
+      const uint32_t kept = keeps(shape, window, static_cast<float>(row), static_cast<float>(column)) ? 1 : 0;
+      frame.row_sum += row * kept;
+      frame.column_sum += column * kept;
+      frame.count += kept;
+    }
+    sums[f] = frame;
+  }
+  return largest;
+}
+
+// crc_tables[k][b]: the CRC of byte b followed by k zero bytes.
+constexpr auto crc_tables = [] {
+  std::array<std::array<uint32_t, 256>, 8> tables{};
+  for (uint32_t b = 0; b < 256; ++b) {
+    uint32_t crc = b;
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0u);
+    tables[0][b] = crc;
+  }
+  for (size_t k = 1; k < 8; ++k) {
+    for (uint32_t b = 0; b < 256; ++b) tables[k][b] = tables[k - 1][b] >> 8 ^ tables[0][tables[k - 1][b] & 0xff];
+  }
+  return tables;
+}();
+
+uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) {
+  crc = ~crc;
+  for (; size >= 8; size -= 8, bytes += 8) {
+    uint32_t low, high;
+    std::memcpy(&low, bytes, 4);
+    std::memcpy(&high, bytes + 4, 4);
+    low ^= crc;
+    crc = crc_tables[7][low & 0xff] ^ crc_tables[6][low >> 8 & 0xff] ^ crc_tables[5][low >> 16 & 0xff] ^
+          crc_tables[4][low >> 24] ^ crc_tables[3][high & 0xff] ^ crc_tables[2][high >> 8 & 0xff] ^
+          crc_tables[1][high >> 16 & 0xff] ^ crc_tables[0][high >> 24];
+  }
+  for (; size > 0; --size) crc = crc >> 8 ^ crc_tables[0][(crc ^ *bytes++) & 0xff];
+  return ~crc;
+}
+
+}  // namespace
+
+const Backend scalar_backend = {"scalar", [] { return true; }, sum_frames, sum_cropped_frames, crc32};
+
+}  // namespace stemline

@@ -1,0 +1,36 @@
+{
+  "variables": {
+    "stemline_cflags": [
+      "-std=c++20",
+      "-O3",
+      "-Wall",
+      "-Wextra",
+      "-Wno-restrict",
+      "-ffp-contract=off",
+      "-fno-rtti",
+      "-fvisibility=hidden"
+    ],
+    "stemline_core_sources": [
+      "native/core/avx2/backend.cpp",
+      "native/core/avx512/backend.cpp",
+      "native/core/batch_header.cpp",
+      "native/core/buffer_pool.cpp",
+      "native/core/center_of_mass_partial.cpp",
+      "native/core/center_of_mass_reduce.cpp",
+      "native/core/events.cpp",
+      "native/core/neon/backend.cpp",
+      "native/core/npz.cpp",
+      "native/core/registry.cpp",
+      "native/core/scalar/backend.cpp",
+      "native/core/status.cpp"
+    ],
+    "stemline_addon_sources": [
+      "native/napi/addon.cpp",
+      "native/napi/center_of_mass_partial.cpp",
+      "native/napi/center_of_mass_reduce.cpp",
+      "native/napi/convert.cpp",
+      "native/napi/decode_batch.cpp",
+      "native/napi/job.cpp"
+    ]
+  }
+}
