@@ -30,6 +30,7 @@
       "native/napi/center_of_mass_reduce.cpp",
       "native/napi/convert.cpp",
       "native/napi/decode_batch.cpp",
+      "native/napi/error.cpp",
       "native/napi/job.cpp"
     ]
   }

@@ -66,7 +66,7 @@ class BatchDecoder {
         if (!field("scan_number", reader_.read_int(header_.scan_number))) return false;
       } else if (key == "headers") {
         have_headers = true;
-        if (!field("headers", decode_frames())) return false;
+        if (!decode_frames()) return frame_ ? false : field("headers", false);
       } else if (key == "batch_size_bytes") {
         have_size = true;
         if (!field("batch_size_bytes", reader_.read_int(size))) return false;
@@ -396,6 +396,13 @@ std::string outside_scan_text(const BatchHeader& header, size_t frame) {
   const auto number = [](uint32_t value) { return value == UINT32_MAX ? std::string("below 0 or above 4294967294") : std::to_string(value); };
   return "frame " + std::to_string(frame) + ": scan position row " + number(record.row) + ", column " + number(record.column) +
          " lies outside the scan of " + shape_text(header.scan_rows, header.scan_columns) + " positions";
+}
+
+Status check_data_size(const BatchHeader& header, size_t data_size) {
+  if (header.batch_size_bytes == data_size) return {};
+  return Status::error(StatusCode::size_mismatch, "the data has " + std::to_string(data_size) + " bytes, but the " +
+                                                      std::to_string(header.frame_count) + " frames' data_size_bytes add up to " +
+                                                      std::to_string(header.batch_size_bytes));
 }
 
 Status check_positions(const BatchHeader& header) {

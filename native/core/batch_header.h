@@ -64,6 +64,9 @@ enum class HeaderFormat { msgpack, json };
 // batch_size_bytes and are whole events; scan positions may still lie outside the scan (see check_positions).
 Status decode_batch_header(HeaderFormat format, std::span<const uint8_t> bytes, BufferPool& pool, BatchHeader& header);
 
+// Refuses a message whose data has another size than its header says.
+Status check_data_size(const BatchHeader& header, size_t data_size);
+
 // Refuses the first frame outside the scan.
 Status check_positions(const BatchHeader& header);
 

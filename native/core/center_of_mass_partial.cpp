@@ -68,12 +68,7 @@ class Partial {
   Status run(std::span<const uint8_t> meta) {
     if (Status status = check_options(); !status.ok()) return status;
     if (Status status = decode_batch_header(HeaderFormat::msgpack, meta, pool_, header_); !status.ok()) return status;
-    if (header_.batch_size_bytes != data_.size()) {
-      return Status::error(StatusCode::size_mismatch, "the data has " + std::to_string(data_.size()) + " bytes, but the " +
-                                                          std::to_string(header_.frame_count) +
-                                                          " frames' data_size_bytes add up to " +
-                                                          std::to_string(header_.batch_size_bytes));
-    }
+    if (Status status = check_data_size(header_, data_.size()); !status.ok()) return status;
     frames_in_message_ = header_.frame_count;
     if (options_.drop_invalid_frames) {
       drop_frames([this](const FrameRecord& frame) { return !header_.in_scan(frame); },
@@ -274,7 +269,8 @@ class Partial {
       }
       fill_without_events(lowest_position_ + position_count_, positions);
     }
-    if (options_.replace_nans) {
+    // The peer returns before this step if the batch has no event at all.
+    if (options_.replace_nans && header_.batch_size_bytes > 0) {
       replace_nans(mean_column, positions);
       replace_nans(mean_row, positions);
     }

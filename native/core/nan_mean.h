@@ -1,6 +1,8 @@
 // Filling of missing values as the peer does it, to the last bit.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -38,12 +40,16 @@ inline float pairwise_sum(const float* values, size_t count) {
 
 }  // namespace detail
 
-// Replaces NaN by the mean of the other values: their float32 pairwise sum, divided in float64. Leaves a plane without
-// any value as it is.
+// Replaces NaN by the mean of the other values: their float32 pairwise sum, divided in float64. In a plane without any
+// value that is 0 / 0, which x86 makes a NaN with its sign set; on every CPU, results are the same bits.
 inline void replace_nans_by_mean(std::span<float> plane) {
   size_t finite = 0;
   for (const float value : plane) finite += std::isnan(value) ? 0 : 1;
-  if (finite == plane.size() || finite == 0) return;
+  if (finite == plane.size()) return;
+  if (finite == 0) {
+    std::fill(plane.begin(), plane.end(), std::bit_cast<float>(uint32_t{0xffc00000}));
+    return;
+  }
   const double sum = detail::pairwise_sum(plane.data(), plane.size());
   const float mean = static_cast<float>(sum / static_cast<double>(finite));
   for (float& value : plane) {

@@ -8,6 +8,8 @@ const char* status_code_name(StatusCode code) {
     case StatusCode::invalid_argument: return "STEMLINE_INVALID_ARGUMENT";
     case StatusCode::cancelled: return "ABORT_ERR";
     case StatusCode::out_of_memory: return "STEMLINE_OUT_OF_MEMORY";
+    case StatusCode::internal: return "STEMLINE_INTERNAL";
+    case StatusCode::backend_unavailable: return "STEMLINE_BACKEND_UNAVAILABLE";
     case StatusCode::truncated: return "STEMLINE_BATCH_TRUNCATED";
     case StatusCode::trailing_bytes: return "STEMLINE_BATCH_TRAILING_BYTES";
     case StatusCode::malformed: return "STEMLINE_BATCH_MALFORMED";

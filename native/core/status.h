@@ -12,6 +12,8 @@ enum class StatusCode : uint8_t {
   invalid_argument,  // an option of the call, not the message
   cancelled,         // the caller asked to stop
   out_of_memory,
+  internal,  // a defect of ours
+  backend_unavailable,
   truncated,        // the header ends before its last value
   trailing_bytes,   // something follows the header
   malformed,        // not MessagePack, not JSON

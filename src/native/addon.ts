@@ -1,13 +1,17 @@
-/** Types of the addon's exports. Nothing here checks; `kernels.ts` does, and C++ checks once more. */
+/** Types of the addon's exports. Nothing here checks: `kernels.ts` does, and C++ checks once more. */
 
 export type EventDtype = "uint8" | "uint16" | "uint32" | "int32" | "float32" | "float64";
 
-/** A message's two byte parts. The callee keeps both alive until its promise settles; neither may be written meanwhile. */
+/**
+ * The two byte parts of a message. A call that takes them keeps both alive until its promise settles; until then they
+ * may be neither written to nor transferred to another thread.
+ */
 export interface MessageParts {
   readonly meta: Uint8Array;
   readonly data: Uint8Array;
 }
 
+/** A BatchedFrames header as columns. */
 export interface DecodedBatch {
   readonly scanNumber: number | bigint;
   /** [rows, columns] of scan positions. */
@@ -22,4 +26,65 @@ export interface DecodedBatch {
   readonly totalBatches: number | bigint | null;
   readonly totalFrames: number | bigint | null;
   readonly currentBatchIndex: number | bigint | null;
+}
+
+export interface PartialOptions {
+  readonly cropX?: number;
+  readonly cropY?: number;
+  readonly centerX?: number;
+  readonly centerY?: number;
+  readonly disk?: boolean;
+  readonly replaceNaNs?: boolean;
+  readonly dropInvalidFrames?: boolean;
+  readonly backend?: string;
+  /** Number for `cancel`; 0 or absent for a call that is never cancelled. */
+  readonly jobNumber?: number;
+}
+
+/** A COMPartial message and what went into it. */
+export interface PartialResult extends MessageParts {
+  /** Frames in the message, dropped ones included. */
+  readonly frames: number;
+  /** Events of the frames that were used. */
+  readonly events: number;
+  /** Frames left out under `invalidFrames: "drop"`. */
+  readonly droppedFrames: number;
+  /** Why the first of them was left out; "" if there is none. */
+  readonly droppedReason: string;
+  /** Backend that did the arithmetic. */
+  readonly backend: string;
+}
+
+export interface ReduceOptions {
+  readonly emitEvery?: number;
+  readonly maxConcurrentScans?: number;
+  readonly includeHeaders?: boolean;
+  readonly replaceNaNs?: boolean;
+  readonly backend?: string;
+}
+
+/** A COM message: what is known of a scan so far. */
+export interface ComEmission extends MessageParts {
+  readonly scanNumber: number | bigint;
+  /** Messages and frames of this scan so far. */
+  readonly messages: number;
+  readonly frames: number;
+  readonly positionsSeen: number;
+  readonly positions: number;
+  /** Every position was seen: the scan's state is gone. */
+  readonly complete: boolean;
+  /** A newer scan took its place before it was complete: the scan's state is gone. */
+  readonly evicted: boolean;
+}
+
+export interface Addon {
+  backends(): { name: string; supported: boolean }[];
+  defaultBackend(): string;
+  cancel(jobNumber: number): void;
+  centerOfMassPartial(meta: Uint8Array, data: Uint8Array, options: PartialOptions): Promise<PartialResult>;
+  decodeBatch(meta: Uint8Array, dataLength: number): DecodedBatch;
+  ComReducer: new () => {
+    add(meta: Uint8Array, data: Uint8Array, options: ReduceOptions): Promise<ComEmission[]>;
+    flush(options: ReduceOptions): Promise<ComEmission[]>;
+  };
 }

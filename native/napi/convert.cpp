@@ -1,0 +1,140 @@
+#include "convert.h"
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "error.h"
+
+namespace stemline {
+
+namespace {
+
+// Returned blocks kept for reuse: some dozens of messages of the usual sizes.
+constexpr size_t pool_keep_bytes = size_t{256} << 20;
+
+constexpr uint64_t max_safe_integer = (uint64_t{1} << 53) - 1;
+
+std::string type_text(Napi::Value value) {
+  switch (value.Type()) {
+    case napi_undefined: return "undefined";
+    case napi_null: return "null";
+    case napi_boolean: return "a boolean";
+    case napi_number: return "a number";
+    case napi_string: return "a string";
+    case napi_function: return "a function";
+    default: return value.IsTypedArray() ? "another typed array" : "an object";
+  }
+}
+
+[[noreturn]] void refuse(Napi::Value value, const char* name, const char* expected) {
+  throw invalid_argument(value.Env(), std::string(name) + ": expected " + expected + ", got " + type_text(value));
+}
+
+}  // namespace
+
+BufferPool& buffer_pool() {
+  // Never destroyed: at exit, buffers may still come back from environments that end later.
+  static BufferPool& pool = **new std::shared_ptr<BufferPool>(BufferPool::create(pool_keep_bytes));
+  return pool;
+}
+
+std::span<const uint8_t> bytes_argument(Napi::Value value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    refuse(value, name, "a Uint8Array");
+  }
+  const Napi::Uint8Array array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.ByteLength()};
+}
+
+Napi::Object object_argument(Napi::Value value, const char* name) {
+  if (!value.IsObject()) refuse(value, name, "an object");
+  return value.As<Napi::Object>();
+}
+
+size_t length_argument(Napi::Value value, const char* name) {
+  if (!value.IsNumber()) refuse(value, name, "a number");
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= 0 && number <= static_cast<double>(max_safe_integer)) || std::floor(number) != number) {
+    throw invalid_argument(value.Env(), std::string(name) + ": expected a number of bytes, got " + value.ToString().Utf8Value());
+  }
+  return static_cast<size_t>(number);
+}
+
+std::optional<double> number_member(Napi::Object options, const char* name) {
+  const Napi::Value value = options.Get(name);
+  if (value.IsUndefined()) return std::nullopt;
+  if (!value.IsNumber()) refuse(value, name, "a number");
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+std::optional<bool> boolean_member(Napi::Object options, const char* name) {
+  const Napi::Value value = options.Get(name);
+  if (value.IsUndefined()) return std::nullopt;
+  if (!value.IsBoolean()) refuse(value, name, "a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
+std::optional<std::string> string_member(Napi::Object options, const char* name) {
+  const Napi::Value value = options.Get(name);
+  if (value.IsUndefined()) return std::nullopt;
+  if (!value.IsString()) refuse(value, name, "a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+std::optional<int64_t> integer_member(Napi::Object options, const char* name, int64_t lowest, int64_t highest) {
+  const std::optional<double> number = number_member(options, name);
+  if (!number) return std::nullopt;
+  if (!(*number >= static_cast<double>(lowest) && *number <= static_cast<double>(highest)) || std::floor(*number) != *number) {
+    throw invalid_argument(options.Env(), std::string(name) + ": expected a whole number from " + std::to_string(lowest) + " to " +
+                                              std::to_string(highest) + ", got " + options.Get(name).ToString().Utf8Value());
+  }
+  return static_cast<int64_t>(*number);
+}
+
+const Backend& backend_member(Napi::Object options) {
+  const std::optional<std::string> name = string_member(options, "backend");
+  std::string why;
+  const Backend* const backend = name ? find_backend(*name, why) : default_backend(why);
+  if (backend == nullptr) throw Napi::Error(options.Env(), to_js_error(options.Env(), Status::error(StatusCode::backend_unavailable, why)));
+  return *backend;
+}
+
+napi_value to_uint8_array(napi_env env, PooledBuffer buffer) {
+  const size_t size = buffer.size();
+  napi_value array_buffer = nullptr;
+  auto owner = std::make_unique<PooledBuffer>(std::move(buffer));
+  const napi_status status = napi_create_external_arraybuffer(
+      env, owner->data(), size, [](napi_env, void*, void* hint) { delete static_cast<PooledBuffer*>(hint); }, owner.get(),
+      &array_buffer);
+  if (status == napi_ok) {
+    owner.release();
+  } else {
+    // Some builds of V8 allow no memory from outside: copy.
+    void* copy = nullptr;
+    if (napi_create_arraybuffer(env, size, &copy, &array_buffer) != napi_ok) return nullptr;
+    std::memcpy(copy, owner->data(), size);
+  }
+  napi_value array = nullptr;
+  if (napi_create_typedarray(env, napi_uint8_array, size, array_buffer, 0, &array) != napi_ok) return nullptr;
+  return array;
+}
+
+napi_value to_js_integer(napi_env env, const WireInt& value) {
+  napi_value result = nullptr;
+  const int64_t signed_value = static_cast<int64_t>(value.bits);
+  if (value.negative) {
+    if (signed_value >= -static_cast<int64_t>(max_safe_integer)) {
+      napi_create_int64(env, signed_value, &result);
+    } else {
+      napi_create_bigint_int64(env, signed_value, &result);
+    }
+  } else if (value.bits <= max_safe_integer) {
+    napi_create_int64(env, signed_value, &result);
+  } else {
+    napi_create_bigint_uint64(env, value.bits, &result);
+  }
+  return result;
+}
+
+}  // namespace stemline

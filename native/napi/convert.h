@@ -1,0 +1,44 @@
+// JavaScript values to checked C++ values and back. TypeScript has checked already; memory safety does not rest on it.
+#pragma once
+
+#include <napi.h>
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include "../core/backend.h"
+#include "../core/buffer_pool.h"
+#include "../core/wire_int.h"
+
+namespace stemline {
+
+// The pool of this process, shared by all threads and environments.
+BufferPool& buffer_pool();
+
+// Bytes of a Uint8Array (a Buffer is one); the caller keeps `value` alive while it uses them.
+std::span<const uint8_t> bytes_argument(Napi::Value value, const char* name);
+
+// Members of an options object. Absent and undefined give nullopt; a value of another type throws.
+std::optional<double> number_member(Napi::Object options, const char* name);
+std::optional<bool> boolean_member(Napi::Object options, const char* name);
+std::optional<std::string> string_member(Napi::Object options, const char* name);
+// A whole number in [lowest, highest].
+std::optional<int64_t> integer_member(Napi::Object options, const char* name, int64_t lowest, int64_t highest);
+
+Napi::Object object_argument(Napi::Value value, const char* name);
+
+// A number of bytes.
+size_t length_argument(Napi::Value value, const char* name);
+
+// The backend named by options.backend, or the default one; throws if it cannot be used.
+const Backend& backend_member(Napi::Object options);
+
+// Hands a buffer to JavaScript as a Uint8Array over the same memory, which goes back to the pool when the array is
+// collected. nullptr if the environment can no longer make values.
+napi_value to_uint8_array(napi_env env, PooledBuffer buffer);
+
+// A number where it is exact, else a bigint.
+napi_value to_js_integer(napi_env env, const WireInt& value);
+
+}  // namespace stemline

@@ -1,0 +1,214 @@
+import { NativeError, ParameterError, StemlineError, WireError } from "../errors.ts";
+import type {
+  ComEmission,
+  DecodedBatch,
+  MessageParts,
+  PartialOptions,
+  PartialResult,
+  ReduceOptions,
+} from "./addon.ts";
+import { loadAddon } from "./loader.ts";
+
+/** How `centerOfMassPartial` selects events and treats what is wrong or missing. */
+export interface CenterOfMassPartialOptions {
+  /** Half size of the crop in pixels, [along rows, along columns]; of a disk, the larger is the radius. Default: no crop. */
+  readonly cropTo?: readonly [number, number];
+  /** Centre of the crop, [row, column] in pixels. Default: each position's own centre of mass. Without `cropTo`, no effect. */
+  readonly initCenter?: readonly [number, number];
+  /** `box` as stempy 3.4.1 (default), `disk` as stempy 3.4.2. */
+  readonly cropShape?: "box" | "disk";
+  /** Fill positions without events with the mean of the others. Default false: they are NaN. */
+  readonly replaceNaNs?: boolean;
+  /** What to do with a frame outside the scan or with events outside the detector. Default `reject`. */
+  readonly invalidFrames?: "reject" | "drop";
+  /** Backend for this call; default: STEMLINE_BACKEND, else the best that the CPU has. */
+  readonly backend?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** How `ComReducer` emits. */
+export interface ComReducerOptions {
+  /** Messages of a scan between two emissions; 0 or less: only when complete. Default 50. */
+  readonly emitEvery?: number;
+  /** Scans under way at a time, at least 1; a further one pushes out the oldest. Default 4. */
+  readonly maxConcurrentScans?: number;
+  /** Put the headers of all frames into each emission, as the peer does. Default false. */
+  readonly includeHeaders?: boolean;
+  /** Fill positions without value with their plane's mean, as the peer does. Default true. */
+  readonly replaceNaNs?: boolean;
+  readonly backend?: string;
+}
+
+/**
+ * Centre of mass of each scan position of one batch, message bytes to message bytes, off the event loop.
+ *
+ * In: a BatchedFrames message, `meta` MessagePack and `data` the concatenated events. Out: a COMPartial message, `meta`
+ * the batch header as JSON and `data` an .npz with `com`, float32 (2, rows, columns): plane 0 the mean column, plane 1
+ * the mean row, detector pixels, NaN where no event counts; and `count`, uint32 (rows, columns), the events that do.
+ * The inputs are read in place: they may be neither written to nor transferred until the promise settles. The outputs
+ * belong to the caller.
+ *
+ * Rejects with WireError (`STEMLINE_BATCH_...`, names the frame and the numbers), ParameterError, NativeError, or the
+ * signal's reason. Source: the rules of stempy's sparse centre of mass, recorded in test/golden.
+ */
+export async function centerOfMassPartial(
+  message: MessageParts,
+  options: CenterOfMassPartialOptions = {},
+): Promise<PartialResult> {
+  const native: { -readonly [K in keyof PartialOptions]: PartialOptions[K] } = {
+    disk: readChoice("cropShape", options.cropShape ?? "box", ["box", "disk"]) === "disk",
+    replaceNaNs: options.replaceNaNs ?? false,
+    dropInvalidFrames:
+      readChoice("invalidFrames", options.invalidFrames ?? "reject", ["reject", "drop"]) === "drop",
+  };
+  if (options.cropTo !== undefined) [native.cropX, native.cropY] = readPair("cropTo", options.cropTo);
+  if (options.initCenter !== undefined) {
+    [native.centerX, native.centerY] = readPair("initCenter", options.initCenter);
+  }
+  if (options.backend !== undefined) native.backend = options.backend;
+  const { signal } = options;
+  if (signal === undefined) {
+    return await settle(() => loadAddon().centerOfMassPartial(message.meta, message.data, native));
+  }
+  signal.throwIfAborted();
+  const addon = loadAddon();
+  const jobNumber = nextJobNumber();
+  const cancel = () => addon.cancel(jobNumber);
+  signal.addEventListener("abort", cancel, { once: true });
+  try {
+    return await settle(() =>
+      addon.centerOfMassPartial(message.meta, message.data, { ...native, jobNumber }),
+    );
+  } catch (error) {
+    throw signal.aborted && error instanceof Error && "code" in error && error.code === "ABORT_ERR"
+      ? signal.reason
+      : error;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
+}
+
+/**
+ * Reads a BatchedFrames header into columns. `dataLength` is the size of the message's data in bytes. Throws WireError for
+ * a header that is not valid or does not fit that size, with the same rules as `centerOfMassPartial`.
+ */
+export function decodeBatch(meta: Uint8Array, dataLength: number): DecodedBatch {
+  try {
+    return loadAddon().decodeBatch(meta, dataLength);
+  } catch (error) {
+    throw typedError(error);
+  }
+}
+
+/**
+ * Joins the COMPartial messages of a scan, exactly: means are weighted by their `count` arrays. Bounded: at most
+ * `maxConcurrentScans` scans are under way. Calls are worked off one after another, in the order they were made.
+ */
+export class ComReducer {
+  readonly #native = new (loadAddon().ComReducer)();
+  #last: Promise<unknown> = Promise.resolve();
+
+  /**
+   * Adds one partial result. Resolves to the COM messages that are due: scans pushed out by a newer one first, then the
+   * message's own scan. Rejects with WireError for a message that is refused, which leaves the state as it was.
+   */
+  add(message: MessageParts, options: ComReducerOptions = {}): Promise<ComEmission[]> {
+    return this.#enqueue(() => this.#native.add(message.meta, message.data, nativeReduceOptions(options)));
+  }
+
+  /** Emits and forgets every scan under way, oldest first. */
+  flush(options: ComReducerOptions = {}): Promise<ComEmission[]> {
+    return this.#enqueue(() => this.#native.flush(nativeReduceOptions(options)));
+  }
+
+  #enqueue(call: () => Promise<ComEmission[]>): Promise<ComEmission[]> {
+    const result = this.#last.then(() => settle(call));
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** Backends of this build, best first, and whether this CPU can run them. */
+export function backends(): { name: string; supported: boolean }[] {
+  return loadAddon().backends();
+}
+
+/** The backend used when a call names none. Throws NativeError if STEMLINE_BACKEND names one that cannot be used. */
+export function defaultBackend(): string {
+  try {
+    return loadAddon().defaultBackend();
+  } catch (error) {
+    throw typedError(error);
+  }
+}
+
+let lastJobNumber = 0;
+
+function nextJobNumber(): number {
+  // 0 means no number; numbers come round long after the call that had them.
+  lastJobNumber = (lastJobNumber % 0xffff_ffff) + 1;
+  return lastJobNumber;
+}
+
+async function settle<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw typedError(error);
+  }
+}
+
+/** The addon's plain errors as the classes that callers know; the stack is of no use to them. */
+function typedError(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof StemlineError) return error;
+  const code = "code" in error ? error.code : undefined;
+  if (typeof code !== "string") return error;
+  if (code === "STEMLINE_INVALID_ARGUMENT") return new ParameterError(code, error.message);
+  if (
+    code.startsWith("STEMLINE_BATCH_") ||
+    code.startsWith("STEMLINE_NPZ_") ||
+    code === "STEMLINE_SCAN_CHANGED"
+  ) {
+    return new WireError(code, error.message);
+  }
+  return code.startsWith("STEMLINE_") ? new NativeError(code, error.message) : error;
+}
+
+function nativeReduceOptions(options: ComReducerOptions): ReduceOptions {
+  const { emitEvery, maxConcurrentScans, includeHeaders, replaceNaNs, backend } = options;
+  return {
+    ...(emitEvery !== undefined && { emitEvery: readInteger("emitEvery", emitEvery, -0x7fff_ffff) }),
+    ...(maxConcurrentScans !== undefined && {
+      maxConcurrentScans: readInteger("maxConcurrentScans", maxConcurrentScans, 1),
+    }),
+    ...(includeHeaders !== undefined && { includeHeaders }),
+    ...(replaceNaNs !== undefined && { replaceNaNs }),
+    ...(backend !== undefined && { backend }),
+  };
+}
+
+function refuse(name: string, expected: string, got: unknown): never {
+  throw new ParameterError(
+    "STEMLINE_INVALID_ARGUMENT",
+    `${name}: expected ${expected}, got ${JSON.stringify(got)}`,
+  );
+}
+
+function readPair(name: string, value: readonly [number, number]): readonly [number, number] {
+  if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) {
+    refuse(name, "two finite numbers", value);
+  }
+  return value;
+}
+
+function readChoice<T extends string>(name: string, value: T, choices: readonly T[]): T {
+  if (!choices.includes(value)) refuse(name, choices.map((choice) => `"${choice}"`).join(" or "), value);
+  return value;
+}
+
+function readInteger(name: string, value: number, lowest: number): number {
+  if (!Number.isInteger(value) || value < lowest || value > 0x7fff_ffff) {
+    refuse(name, `a whole number from ${lowest} to ${0x7fff_ffff}`, value);
+  }
+  return value;
+}

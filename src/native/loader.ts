@@ -1,0 +1,52 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { NativeError } from "../errors.ts";
+import type { Addon } from "./addon.ts";
+
+// This file lies two folders below the package root both in src and in dist.
+const packageRoot = fileURLToPath(new URL("../../", import.meta.url));
+const require = createRequire(import.meta.url);
+
+/** Where the addon may lie, in the order of trying: named by the user, built here, shipped with the package. */
+function candidates(): string[] {
+  const { STEMLINE_ADDON: named } = process.env;
+  if (named !== undefined && named !== "") return [named];
+  const prebuilds = join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`);
+  return [join(packageRoot, "build", "Release", "stemline.node"), join(prebuilds, "stemline.node")];
+}
+
+let loaded: Addon | undefined;
+
+/**
+ * The native addon, loaded at the first call. Throws NativeError `STEMLINE_ADDON_NOT_LOADED`, which says every place that
+ * was tried, what happened there, and what to do.
+ */
+export function loadAddon(): Addon {
+  if (loaded !== undefined) return loaded;
+  const tried: string[] = [];
+  let cause: unknown;
+  for (const path of candidates()) {
+    if (!existsSync(path)) {
+      tried.push(`${path}: no such file`);
+      continue;
+    }
+    try {
+      loaded = require(path) as Addon;
+      return loaded;
+    } catch (error) {
+      cause ??= error;
+      tried.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  throw new NativeError(
+    "STEMLINE_ADDON_NOT_LOADED",
+    [
+      `The native addon for ${process.platform}-${process.arch} (Node ${process.version}) could not be loaded. Tried:`,
+      ...tried.map((line) => `  ${line}`),
+      "In a clone, build it with: npm run build:addon. In an installation, check that the package has a prebuild for this platform.",
+    ].join("\n"),
+    { cause },
+  );
+}
