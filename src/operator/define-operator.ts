@@ -18,13 +18,32 @@ export interface OperatorContext<P extends ParameterDeclarations> {
   readonly signal: AbortSignal;
 }
 
+/** Work to add to the figures shown for an operator. */
+export interface WorkCount {
+  /** Frames this call took in or, in a source, gave out. */
+  readonly frames?: number;
+  /** Frames left out because they could not be used. */
+  readonly droppedFrames?: number;
+  /** Frames a source is going to send: the total that progress is measured against. */
+  readonly expectedFrames?: number;
+}
+
+/** What `run` hands to every output port: one message, several in order, or none. */
+export type RunResult = BytesMessage | Iterable<BytesMessage> | AsyncIterable<BytesMessage> | null;
+
 export interface RunContext<P extends ParameterDeclarations, S> extends OperatorContext<P> {
+  /** Adds to this operator's figures. */
+  count(work: WorkCount): void;
   /** What `setup` returned: one per replica. */
   readonly state: S;
   /** Name of the trigger that caused this call, or null for a call with a message. */
   readonly trigger: string | null;
 }
 
+/**
+ * What an operator is made of. The hooks are methods, whose parameters TypeScript compares loosely, so that every
+ * operator is also an `Operator` without type arguments: the form in which hosts and tests hold it.
+ */
 export interface OperatorDefinition<P extends ParameterDeclarations, S> {
   /** Port names as in operator.json, in order; both default to none. */
   readonly inputs?: readonly string[];
@@ -32,27 +51,27 @@ export interface OperatorDefinition<P extends ParameterDeclarations, S> {
   readonly triggers?: readonly string[];
   readonly parameters?: P;
   /** Called once per replica before the first `run`; its result is `state`. */
-  readonly setup?: (context: OperatorContext<P>) => S | Promise<S>;
+  setup?(context: OperatorContext<P>): S | Promise<S>;
   /**
    * Called for each input message (`trigger` null), for each trigger (`message` null), and, in an operator with neither
-   * inputs nor triggers, again and again until it returns null. Returns the message for every output port, or null for none.
+   * inputs nor triggers, again and again until it returns null. Returns what goes to every output port, or null for none.
    * Calls of one replica do not overlap unless operator.json says `parallel_config: embarrassing`.
    */
-  readonly run: (
-    message: BytesMessage | null,
-    context: RunContext<P, S>,
-  ) => BytesMessage | null | Promise<BytesMessage | null>;
+  run(message: BytesMessage | null, context: RunContext<P, S>): RunResult | Promise<RunResult>;
   /**
    * Called once after the last message of a finite run, before `teardown`; yields what is still to be sent.
    */
-  readonly flush?: (context: RunContext<P, S>) => AsyncIterable<BytesMessage> | Iterable<BytesMessage>;
-  readonly teardown?: (context: OperatorContext<P> & { readonly state: S }) => void | Promise<void>;
+  flush?(context: RunContext<P, S>): AsyncIterable<BytesMessage> | Iterable<BytesMessage>;
+  teardown?(context: OperatorContext<P> & { readonly state: S }): void | Promise<void>;
 }
 
 const brand = Symbol.for("stemline.operator");
 
 /** An operator as `defineOperator` returns it; a run.ts exports one as default. */
-export type Operator<P extends ParameterDeclarations = ParameterDeclarations, S = unknown> = OperatorDefinition<P, S> & {
+export type Operator<
+  P extends ParameterDeclarations = ParameterDeclarations,
+  S = unknown,
+> = OperatorDefinition<P, S> & {
   readonly [brand]: true;
 };
 

@@ -1,0 +1,55 @@
+import { stat } from "node:fs/promises";
+import { sep } from "node:path";
+import { pathToFileURL } from "node:url";
+import { tsImport } from "tsx/esm/api";
+import { SpecError } from "../errors.ts";
+import { describeValue, isRecord } from "../wire/json.ts";
+import { isOperator, type Operator } from "./define-operator.ts";
+
+/**
+ * Evaluates a run.ts and returns its default export.
+ *
+ * @throws SpecError if the file is missing, fails to evaluate, or does not export an operator as default.
+ */
+export async function loadOperator(runFile: string): Promise<Operator> {
+  if (!(await isFile(runFile))) {
+    throw new SpecError("STEMLINE_OPERATOR_FILE_MISSING", `${runFile}: expected a run.ts, got no such file`);
+  }
+  const exported = defaultExport(await evaluate(runFile));
+  if (isOperator(exported)) return exported;
+  throw new SpecError(
+    "STEMLINE_OPERATOR_EXPORT",
+    `${runFile}: expected "export default defineOperator({ ... })", got ${describeValue(exported)} as default export`,
+  );
+}
+
+async function evaluate(runFile: string): Promise<unknown> {
+  const { href } = pathToFileURL(runFile);
+  try {
+    return stripsTypes(runFile) ? await import(href) : await tsImport(href, import.meta.url);
+  } catch (cause) {
+    const text = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+    // Node puts the files that led to a missing module into the message itself.
+    const [reason] = text.split("\nRequire stack:");
+    throw new SpecError("STEMLINE_OPERATOR_EVALUATION", `${runFile}: cannot be evaluated: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+/** True where Node itself runs TypeScript: from 22.18 and 23.6 on, but never for files inside node_modules. */
+function stripsTypes(runFile: string): boolean {
+  const inDependency = runFile.split(sep).includes("node_modules");
+  return !inDependency && "typescript" in process.features && process.features.typescript !== false;
+}
+
+/** Through tsx, a run.ts outside any package of type module arrives as a CommonJS module inside `default`. */
+function defaultExport(module: unknown): unknown {
+  const exported = isRecord(module) ? module.default : undefined;
+  return !isOperator(exported) && isRecord(exported) && "default" in exported ? exported.default : exported;
+}
+
+async function isFile(path: string): Promise<boolean> {
+  const entry = await stat(path).catch(() => null);
+  return entry?.isFile() ?? false;
+}

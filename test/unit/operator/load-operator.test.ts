@@ -1,0 +1,107 @@
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SpecError } from "../../../src/errors.ts";
+import { loadOperator } from "../../../src/operator/load-operator.ts";
+import { importStemline, operatorFolder } from "./operator-folder.ts";
+
+const sound = `${importStemline}
+interface State { readonly seen: number }
+export default stemline.defineOperator({
+  inputs: ["in"],
+  parameters: { crop: stemline.integer({ default: 3 }) },
+  setup: (): State => ({ seen: 0 }),
+  run: (message) => message,
+});
+`;
+
+function load(run: string, files: Readonly<Record<string, string>> = {}) {
+  return loadOperator(join(operatorFolder({ "run.ts": run, ...files }), "run.ts"));
+}
+
+async function failure(run: string): Promise<SpecError> {
+  const error = await load(run).catch((error: unknown) => error);
+  if (error instanceof SpecError) return error;
+  throw new Error("expected a SpecError", { cause: error });
+}
+
+describe("loadOperator", () => {
+  it("evaluates TypeScript and gives the default export", async () => {
+    const operator = await load(sound);
+    expect(operator.inputs).toEqual(["in"]);
+    expect(operator.parameters).toEqual({ crop: { type: "int", default: 3 } });
+  });
+
+  it("takes a run.ts outside a package of type module", async () => {
+    const operator = await load(sound, { "package.json": "{}" });
+    expect(operator.inputs).toEqual(["in"]);
+  });
+
+  it("evaluates modules beside run.ts", async () => {
+    const operator = await load(`import operator from "./rest.ts";\nexport default operator;\n`, {
+      "rest.ts": sound,
+    });
+    expect(operator.inputs).toEqual(["in"]);
+  });
+
+  describe("where Node strips types", () => {
+    const tellsItsUrl = `${importStemline}
+export default stemline.defineOperator({ inputs: [import.meta.url], run: () => null });
+`;
+    if (!("typescript" in process.features)) {
+      beforeEach(() => {
+        Object.defineProperty(process.features, "typescript", { value: "strip", configurable: true });
+      });
+      afterEach(() => {
+        Reflect.deleteProperty(process.features, "typescript");
+      });
+    }
+
+    it("leaves run.ts to Node", async () => {
+      const { inputs } = await load(tellsItsUrl);
+      expect(inputs?.[0]).not.toContain("tsx");
+    });
+
+    it("uses tsx inside node_modules, where Node refuses TypeScript", async () => {
+      const folder = operatorFolder({ "node_modules/some-operator/run.ts": tellsItsUrl });
+      const { inputs } = await loadOperator(join(folder, "node_modules/some-operator/run.ts"));
+      expect(inputs?.[0]).toContain("tsx");
+    });
+  });
+
+  it("names a file that is not there", async () => {
+    const file = join(operatorFolder({}), "run.ts");
+    await expect(loadOperator(file)).rejects.toThrow(
+      new SpecError("STEMLINE_OPERATOR_FILE_MISSING", `${file}: expected a run.ts, got no such file`),
+    );
+  });
+
+  it.each([
+    ["export const x = 1;", "nothing"],
+    ["export default { run: () => null };", "an object"],
+    ["export default () => null;", "a function"],
+  ])("refuses %s", async (run, got) => {
+    const error = await failure(run);
+    expect(error.code).toBe("STEMLINE_OPERATOR_EXPORT");
+    expect(error.message).toMatch(/run\.ts: expected "export default defineOperator\(\{ \.\.\. \}\)", got /);
+    expect(error.message).toContain(`got ${got} as default export`);
+  });
+
+  it.each([
+    {
+      title: "a thrown error",
+      run: 'throw new RangeError("no such table");',
+      cause: "RangeError: no such table",
+    },
+    { title: "a thrown text", run: 'throw "no such table";', cause: "no such table" },
+    { title: "a syntax error", run: "const x: number = = 3;", cause: "run.ts:1:" },
+    { title: "a missing module", run: 'import "./nowhere.ts";', cause: "nowhere.ts" },
+    { title: "a missing package", run: 'import "no-such-package";', cause: "no-such-package" },
+  ])("says the cause of $title and no stack", async ({ run, cause }) => {
+    const error = await failure(run);
+    expect(error.code).toBe("STEMLINE_OPERATOR_EVALUATION");
+    expect(error.message).toContain("run.ts: cannot be evaluated: ");
+    expect(error.message).toContain(cause);
+    expect(error.message).not.toMatch(/^\s+at /m);
+    expect(error.cause).toBeDefined();
+  });
+});
