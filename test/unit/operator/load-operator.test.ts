@@ -44,6 +44,8 @@ describe("loadOperator", () => {
   });
 
   describe("where Node strips types", () => {
+    // tsx loads a file under a namespace of its own, which the URL shows.
+    const throughTsx = /[?&](tsx-)?namespace=/;
     const tellsItsUrl = `${importStemline}
 export default stemline.defineOperator({ inputs: [import.meta.url], run: () => null });
 `;
@@ -58,13 +60,13 @@ export default stemline.defineOperator({ inputs: [import.meta.url], run: () => n
 
     it("leaves run.ts to Node", async () => {
       const { inputs } = await load(tellsItsUrl);
-      expect(inputs?.[0]).not.toContain("tsx");
+      expect(inputs?.[0]).not.toMatch(throughTsx);
     });
 
     it("uses tsx inside node_modules, where Node refuses TypeScript", async () => {
       const folder = operatorFolder({ "node_modules/some-operator/run.ts": tellsItsUrl });
       const { inputs } = await loadOperator(join(folder, "node_modules/some-operator/run.ts"));
-      expect(inputs?.[0]).toContain("tsx");
+      expect(inputs?.[0]).toMatch(throughTsx);
     });
   });
 
