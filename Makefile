@@ -1,0 +1,69 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`. `make help` lists the others.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.PHONY: help build demo test test-unit test-native test-addon test-node24 lint format bench tools clean
+
+NPX := npx --no-install
+OUT ?= out/demo
+
+NATIVE_SOURCES := $(shell find native -type f) binding.gyp
+TS_SOURCES := $(shell find src -name '*.ts') tsdown.config.ts
+
+help:
+	@echo "make demo      simulate a counted 4D-STEM scan, run the centre-of-mass pipeline over it, leave pictures in $(OUT)"
+	@echo "make test      all tests: unit, golden data, command line, C++ with sanitizers, fuzzers, NEON under emulation"
+	@echo "make lint      format, lint and type checks"
+	@echo "make bench     speed of every backend and of the whole path, beside the machine's limits"
+	@echo "make build     the addon and dist/"
+	@echo "make tools     Debian packages that the C++ tests need (as root)"
+	@echo "make clean     remove what was built"
+
+# No install script of a dependency is needed, none is run.
+node_modules/.package-lock.json: package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+build/Release/stemline.node: node_modules/.package-lock.json $(NATIVE_SOURCES)
+	node scripts/build-addon.mjs
+
+dist/cli/main.js: node_modules/.package-lock.json $(TS_SOURCES)
+	$(NPX) tsdown --log-level warn
+	@touch $@
+
+build: build/Release/stemline.node dist/cli/main.js
+
+demo: build
+	@mkdir -p $(OUT)
+	node dist/cli/main.js simulate $(OUT)/lattice.h5 --scan 128x128 --frame 576x576 --dose 100 --seed 2026 --force
+	node dist/cli/main.js run pipelines/center-of-mass.json --out $(OUT) \
+	  --set distiller-counted-data-reader.raw_data_dir=$(OUT) --set distiller-counted-data-reader.filename=lattice.h5
+
+tools:
+	scripts/install-tools.sh
+
+test: lint test-unit test-native test-addon
+
+test-unit: build
+	$(NPX) vitest run --reporter=default --reporter=json --outputFile.json=build-test/vitest.json
+
+test-native: tools
+	scripts/test-native.sh
+
+test-addon: build tools
+	scripts/test-addon-asan.sh
+
+test-node24: build
+	scripts/test-node24.sh
+
+lint: node_modules/.package-lock.json
+	$(NPX) biome check .
+	$(NPX) tsc --noEmit
+
+format: node_modules/.package-lock.json
+	$(NPX) biome check --write .
+
+bench: build tools
+	node scripts/bench.mjs
+
+clean:
+	rm -rf build build-* dist out

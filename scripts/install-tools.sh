@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Installs what the C++ tests need beyond g++ and cmake, from Debian's packages. Where that is not possible it says what
+# is missing; tests then name the parts they skip, or fail where CI=true.
+set -euo pipefail
+
+missing=()
+need() { # package, test command
+  local package=$1; shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+need doctest-dev test -e /usr/include/doctest/doctest.h
+need clang command -v clang++
+need libclang-rt-14-dev bash -c 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a'
+need g++-aarch64-linux-gnu command -v aarch64-linux-gnu-g++
+need qemu-user command -v qemu-aarch64
+
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+  echo "Installing ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+else
+  echo "Not installed: ${missing[*]}. As root: apt-get install ${missing[*]}" >&2
+  [ "${CI:-}" != true ]
+fi
