@@ -1,0 +1,123 @@
+#!/usr/bin/env node
+import { Command } from "commander";
+import { doctor } from "./doctor-command.ts";
+import { packageFacts } from "./files.ts";
+import { checkOperators, validateOperators } from "./operator-commands.ts";
+import { expandCommand, validateCommand } from "./pipeline-commands.ts";
+import { errorEvent, reportError } from "./report-error.ts";
+import { parseParallelism, type RunCommandOptions, runCommand } from "./run-command.ts";
+import { parseNumber, parseShape, type SimulateCommandOptions, simulateCommand } from "./simulate-command.ts";
+
+const { stdout, stderr, env, argv } = process;
+const debug = (env.STEMLINE_DEBUG ?? "") !== "";
+
+function createProgram(setExitCode: (code: number) => void): Command {
+  const facts = packageFacts();
+  const program = new Command("stemline")
+    .description("Native operator runtime for live 4D-STEM.")
+    .version(facts.version)
+    .exitOverride()
+    .showHelpAfterError("Add --help to see how it is used.");
+
+  program
+    .command("run")
+    .description("Run a pipeline in this process and write what it yields to a folder.")
+    .argument("<pipeline>", "JSON file of a canonical pipeline")
+    .option("--set <operator.parameter=value>", "give a parameter another value; repeatable", collect, [])
+    .option("--out <folder>", "folder for pictures and arrays", "out")
+    .option("--operators <folder>", "folder of further operators, or of one")
+    .option("--parallelism <n>", "replicas of every parallel operator", parseParallelism)
+    .option("--json", "print one JSON object a line for programs")
+    .action(async (file: string, options: RunCommandOptions) => {
+      try {
+        setExitCode(await runCommand(file, options, { stdout, stderr, debug }));
+      } catch (error) {
+        if (options.json) stdout.write(`${errorEvent(error)}\n`);
+        throw error;
+      }
+    });
+
+  const pipeline = program.command("pipeline").description("Look at a pipeline without running it.");
+  pipeline
+    .command("validate")
+    .description("List everything that keeps a pipeline from running.")
+    .argument("<pipeline>", "JSON file of a canonical pipeline")
+    .option("--operators <folder>", "folder of further operators, or of one")
+    .action(async (file: string, { operators }: { operators?: string }) => {
+      stdout.write(`${await validateCommand(file, operators)}\n`);
+    });
+  pipeline
+    .command("expand")
+    .description("Print the runtime pipeline, with replicas, as interactEM would run it.")
+    .argument("<pipeline>", "JSON file of a canonical pipeline")
+    .option(
+      "--parallelism <n>",
+      "replicas of a parallel operator that does not say how many",
+      parseParallelism,
+    )
+    .action(async (file: string, { parallelism }: { parallelism?: number }) => {
+      stdout.write(`${await expandCommand(file, parallelism)}\n`);
+    });
+
+  const operator = program.command("operator").description("Check the folder of an operator.");
+  operator
+    .command("validate")
+    .description("Check operator.json.")
+    .argument("<folders...>", "folders of operators")
+    .action(async (folders: string[]) => {
+      stdout.write(`${await validateOperators(folders)}\n`);
+    });
+  operator
+    .command("check")
+    .description("Check operator.json and run.ts, and that they agree.")
+    .argument("<folders...>", "folders of operators")
+    .action(async (folders: string[]) => {
+      stdout.write(`${await checkOperators(folders)}\n`);
+    });
+
+  program
+    .command("simulate")
+    .description("Write a simulated counted scan whose centre of mass is known.")
+    .argument("<file>", "HDF5 file to write")
+    .option("--scan <RxC>", "scan positions, rows x columns (default: 128x128)", parseShape("--scan"))
+    .option("--frame <RxC>", "detector pixels, rows x columns (default: 576x576)", parseShape("--frame"))
+    .option("--dose <n>", "mean number of electrons in a frame (default: 100)", parseNumber("--dose"))
+    .option("--seed <n>", "seed of the random numbers (default: 1)", parseNumber("--seed"))
+    .option(
+      "--frames-per-position <n>",
+      "frames of every scan position (default: 1)",
+      parseNumber("--frames-per-position"),
+    )
+    .action(async (file: string, options: SimulateCommandOptions) => {
+      stdout.write(`${await simulateCommand(file, options, stderr)}\n`);
+    });
+
+  program
+    .command("doctor")
+    .description("Say what this machine offers and what is missing.")
+    .action(() => {
+      const { text, exitCode } = doctor(facts);
+      stdout.write(`${text}\n`);
+      setExitCode(exitCode);
+    });
+  return program;
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+// A reader such as `head` that has seen enough is no failure worth a message; the code is that of SIGPIPE.
+stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 141 : 1));
+process.on("uncaughtException", (error) => process.exit(reportError(error, stderr, debug)));
+
+let exitCode = 0;
+try {
+  await createProgram((code) => {
+    exitCode = code;
+  }).parseAsync(argv);
+} catch (error) {
+  exitCode = reportError(error, stderr, debug);
+}
+// Timers or workers that an operator left behind must not keep a finished run from ending.
+process.exit(exitCode);

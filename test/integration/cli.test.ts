@@ -1,0 +1,433 @@
+import { execFile, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const cli = join(root, "dist/cli/main.js");
+const fixtures = fileURLToPath(new URL("fixtures/operators", import.meta.url));
+
+let folder = "";
+
+beforeAll(async () => {
+  await promisify(execFile)(process.execPath, [join(root, "node_modules/tsdown/dist/run.mjs"), "--no-dts"], {
+    cwd: root,
+  });
+});
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "stemline-cli-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Result {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The command line, started as a user does; `text` grows while it runs. */
+function start(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const child = spawn(process.execPath, [cli, ...args], {
+    cwd: folder,
+    env: { ...process.env, STEMLINE_DEBUG: "", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const text = { stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+    text.stdout += chunk;
+  });
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+    text.stderr += chunk;
+  });
+  const result = new Promise<Result>((resolve) => child.on("close", (code) => resolve({ code, ...text })));
+  return Object.assign(child, { result, text });
+}
+
+const stemline = (...args: string[]) => start(args).result;
+
+interface Json {
+  [member: string]: unknown;
+}
+
+/** Canonical pipeline of fixture operators, each feeding the next; `change` may break it. */
+function writePipeline(
+  names: readonly string[],
+  change: (pipeline: Record<string, Json[]>) => void = () => {},
+): string {
+  const nodes = names.map((name) => {
+    const spec = JSON.parse(readFileSync(join(fixtures, name, "operator.json"), "utf8"));
+    const id = randomUUID();
+    const ports = (type: string): Json[] =>
+      (spec[`${type}s`] ?? []).map((port: Json) => ({
+        id: randomUUID(),
+        port_type: type,
+        canonical_operator_id: id,
+        portkey: port.name,
+      }));
+    return { spec, id, inputs: ports("input"), outputs: ports("output") };
+  });
+  const pipeline = {
+    id: randomUUID(),
+    revision_id: 1,
+    operators: nodes.map(({ spec, id, inputs, outputs }) => ({
+      ...spec,
+      id,
+      spec_id: spec.id,
+      inputs: inputs.map((port) => port.id),
+      outputs: outputs.map((port) => port.id),
+      parallelism: null,
+    })),
+    ports: nodes.flatMap(({ inputs, outputs }) => [...inputs, ...outputs]),
+    edges: nodes.slice(1).map(({ inputs }, index) => ({
+      input_id: nodes[index]!.outputs[0]!.id,
+      output_id: inputs[0]!.id,
+    })),
+  };
+  change(pipeline as unknown as Record<string, Json[]>);
+  const file = join(folder, "pipeline.json");
+  writeFileSync(file, JSON.stringify(pipeline));
+  return file;
+}
+
+const counting = () => writePipeline(["count-source", "picture-maker"]);
+const run = (file: string, ...args: string[]) => stemline("run", file, "--operators", fixtures, ...args);
+const set = (...settings: string[]) => settings.flatMap((setting) => ["--set", setting]);
+
+describe("run", () => {
+  test("writes what leaves the pipeline and prints a table", async () => {
+    const { code, stdout, stderr } = await run(counting(), "--out", "pictures");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(readdirSync(join(folder, "pictures")).sort()).toEqual([
+      "picture-maker-1.png",
+      "picture-maker-99.png",
+    ]);
+    expect(stdout).toMatch(
+      /^operator +replicas +in +out +bytes in +bytes out +frames +busy +frames\/s +detector$/m,
+    );
+    expect(stdout).toMatch(/^Count Source +1 +0 +5 +0 B +5\.0 kB +5 /m);
+    expect(stdout).toMatch(/^Picture Maker +4 +5 +9 +5\.0 kB +72 B +5 /m);
+    expect(stdout).toMatch(/^Finished after .*: 5 frames, .* frames\/s, .* x the detector's 87,000\.$/m);
+    expect(stdout).toMatch(
+      /^2 files written:\n {2}pictures\/picture-maker-1\.png\n {2}pictures\/picture-maker-99\.png$/m,
+    );
+    expect([...stdout].filter((character) => character === "\r" || character === "\u001b")).toEqual([]);
+  });
+
+  test("sets parameters by slug, label, image or id, and the number of replicas", async () => {
+    const file = counting();
+    const { operators } = JSON.parse(readFileSync(file, "utf8")) as { operators: { id: string }[] };
+    const names = ["count-source", "Count Source", "example.org/count-source", operators[0]!.id];
+    for (const name of names) {
+      const { code, stdout } = await run(
+        file,
+        ...set(`${name}.count=7`, "picture-maker.refuse=none"),
+        "--parallelism",
+        "2",
+      );
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/^Picture Maker +2 +7 +9 /m);
+    }
+  });
+
+  test("prints lines of JSON for programs", async () => {
+    const { code, stdout, stderr } = await run(
+      counting(),
+      "--json",
+      ...set("count-source.count=200", "count-source.delay_ms=6"),
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const events = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Json);
+    expect(events[0]).toMatchObject({ event: "progress", expectedFrames: 200 });
+    expect(events.at(-1)).toMatchObject({
+      event: "summary",
+      exitCode: 0,
+      outcome: "finished",
+      failure: null,
+      frames: 200,
+      operators: [
+        { label: "Count Source", messagesOut: 200 },
+        { label: "Picture Maker", messagesIn: 200 },
+      ],
+      files: ["out/picture-maker-1.png", "out/picture-maker-99.png"],
+    });
+  });
+
+  test("says what was lost, and does not call that success", async () => {
+    const file = counting();
+    const odd = await run(file, ...set("picture-maker.refuse=odd"));
+    expect(odd.code).toBe(1);
+    expect(odd.stderr).toBe(
+      "warning: Picture Maker: value 1 is refused\nwarning: Picture Maker: value 3 is refused\n",
+    );
+    expect(odd.stdout).toContain("Picture Maker: 2 calls failed; first error: value 1 is refused");
+    const events = (await run(file, "--json", ...set("picture-maker.refuse=odd"))).stdout.trim().split("\n");
+    expect(JSON.parse(events[0]!)).toEqual({
+      event: "warning",
+      operator: "Picture Maker",
+      message: "value 1 is refused",
+    });
+  });
+
+  test("ends after ten failures in a row, without a stack trace", async () => {
+    const { code, stdout, stderr } = await run(
+      counting(),
+      ...set("picture-maker.refuse=all", "count-source.count=1000000"),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain("warning: Picture Maker: value 0 is refused\n");
+    expect(stderr).toContain("Further warnings of Picture Maker are only counted.\n");
+    expect(stderr).toContain("error: Picture Maker failed 10 times in a row: value 0 is refused\n");
+    expect(stderr).not.toMatch(/^ +at /m);
+    expect(stdout).toMatch(/^Failed after /m);
+  });
+
+  test("shows stacks when debugging", async () => {
+    const args = ["run", counting(), "--operators", fixtures, ...set("picture-maker.refuse=odd")];
+    const { stderr } = await start(args, { STEMLINE_DEBUG: "1" }).result;
+    expect(stderr).toMatch(/^RangeError: value 1 is refused\n +at .*picture-maker\/run\.ts/m);
+  });
+
+  test("prints a progress line every few seconds when nobody watches", async () => {
+    const { code, stderr } = await run(
+      counting(),
+      ...set("count-source.count=40", "count-source.delay_ms=100"),
+    );
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^\d+ of 40 frames \(\d+%\), \d+ frames\/s, \d+ s left\n$/);
+  });
+});
+
+describe("stopping", () => {
+  const endless = () => [
+    "run",
+    counting(),
+    "--operators",
+    fixtures,
+    ...set("count-source.count=1000000", "count-source.delay_ms=5"),
+  ];
+  const started = async () => {
+    while (!existsSync(join(folder, "out/picture-maker-1.png"))) await sleep(20);
+  };
+
+  test.each(["SIGINT", "SIGTERM"] as const)(
+    "%s finishes what is in flight and writes results",
+    async (signal) => {
+      const child = start(endless());
+      await started();
+      child.kill(signal);
+      const { code, stdout, stderr } = await child.result;
+      expect(code).toBe(130);
+      expect(stderr).toContain("Interrupted: finishing what is in flight.");
+      expect(stdout).toMatch(/^Interrupted after /m);
+      expect(existsSync(join(folder, "out/picture-maker-99.png"))).toBe(true);
+      const [, sent] = /^Count Source +1 +0 +([\d,]+) /m.exec(stdout)!;
+      expect(stdout).toMatch(new RegExp(`^Picture Maker +4 +${sent} `, "m"));
+    },
+  );
+
+  test("a second signal gives up at once", async () => {
+    const child = start([...endless(), "--parallelism", "1", ...set("picture-maker.hang=true")]);
+    const says = async (text: string) => {
+      while (!child.text.stderr.includes(text)) await sleep(20);
+    };
+    await says("hangs");
+    child.kill("SIGINT");
+    await says("Interrupted");
+    child.kill("SIGINT");
+    const { code, stdout } = await child.result;
+    expect(code).toBe(130);
+    expect(stdout).toMatch(/^Given up after /m);
+    expect(existsSync(join(folder, "out/picture-maker-99.png"))).toBe(false);
+  });
+});
+
+describe("what cannot be done", () => {
+  const expectUsage = async (result: Promise<Result>, stderr: string | RegExp) => {
+    const { code, stdout, stderr: got } = await result;
+    expect(got).toMatch(stderr);
+    expect(got).not.toMatch(/^ +at /m);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  };
+
+  test("a pipeline file that is missing or broken", async () => {
+    const file = join(folder, "none.json");
+    await expectUsage(run(file), `error: Cannot read ${file}: there is no such file or folder\n`);
+    writeFileSync(file, "{");
+    await expectUsage(run(file), /^error: .*none\.json is not JSON: /);
+    writeFileSync(file, "{}");
+    await expectUsage(
+      run(file),
+      /^error: The pipeline is not valid:\n {2}id: expected a UUID, got nothing\n {2}revision_id: /,
+    );
+  });
+
+  test("a pipeline with several problems lists them all", async () => {
+    const file = writePipeline(["count-source", "picture-maker"], ({ operators, edges }) => {
+      operators![0]!.image = "example.org/none";
+      operators![1]!.parallel_config = null;
+      (operators![1]!.parameters as Json[])[0]!.name = "reject";
+      edges!.pop();
+    });
+    for (const result of [run(file), stemline("pipeline", "validate", file, "--operators", fixtures)]) {
+      await expectUsage(
+        result,
+        /^error: The pipeline is not valid:\n {2}operators\[0\]\.image: .*\n {2}ports\[1\]: nothing feeds input "in" of "Picture Maker"\n {2}operators\[1\]\.parameters\[0\]\.name: .*\n$/,
+      );
+    }
+  });
+
+  test("settings that name something unknown or do not fit, all at once", async () => {
+    const settings = ["reader.count=1", "count-source.speed=1", "count-source.count=many", "count"];
+    await expectUsage(
+      run(counting(), ...set(...settings)),
+      [
+        "error: Cannot apply --set:",
+        '  reader.count=1: the pipeline has no operator "reader"; it has count-source, picture-maker',
+        '  count-source.speed=1: "Count Source" has no parameter "speed"; it has count, delay_ms, folder',
+        '  count-source.count=many: Parameter "count": expected an integer, got "many"',
+        "  count: expected operator.parameter=value\n",
+      ].join("\n"),
+    );
+  });
+
+  test("a name that several operators have", async () => {
+    const file = writePipeline(["count-source", "picture-maker"], ({ operators }) => {
+      operators!.push({ ...operators![1]!, id: randomUUID(), inputs: [], outputs: [] });
+    });
+    await expectUsage(
+      run(file, ...set("Picture Maker.refuse=all")),
+      '"Picture Maker" is the name of several operators; write one of picture-maker, picture-maker-2',
+    );
+  });
+
+  test("a mount that is not there", async () => {
+    await expectUsage(
+      run(counting(), ...set("count-source.folder=~/no/such/folder")),
+      /operators\[0\]\.parameters\.folder: "Count Source": \/.*\/no\/such\/folder does not exist/,
+    );
+  });
+
+  test("operators that are not there or broken", async () => {
+    await expectUsage(
+      stemline("run", counting(), "--operators", join(folder, "none")),
+      /^error: Cannot read operators from .*none: there is no such file or folder\n$/,
+    );
+  });
+
+  test("options and commands that do not exist", async () => {
+    await expectUsage(run(counting(), "--outt", "x"), /^error: unknown option '--outt'/);
+    await expectUsage(
+      run(counting(), "--parallelism", "0"),
+      "error: --parallelism: expected an integer from 1 to 128",
+    );
+    await expectUsage(stemline("runn"), /^error: unknown command 'runn'/);
+    await expectUsage(stemline("run"), /^error: missing required argument 'pipeline'/);
+  });
+
+  test("is told to programs too", async () => {
+    const { code, stdout, stderr } = await run(join(folder, "none.json"), "--json");
+    expect(code).toBe(2);
+    expect(JSON.parse(stdout)).toMatchObject({ event: "error", code: "STEMLINE_CLI_FILE", problems: [] });
+    expect(stderr).toMatch(/^error: Cannot read /);
+  });
+
+  test("an output folder that cannot be made", async () => {
+    const { code, stderr } = await run(counting(), "--out", "/dev/null/out");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error: Cannot write \/dev\/null\/out: /);
+  });
+});
+
+describe("pipeline and operator", () => {
+  test("validate says what is there", async () => {
+    const file = counting();
+    const { code, stdout } = await stemline("pipeline", "validate", file, "--operators", fixtures);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${file} is valid: 2 operators, 1 edge.\n` });
+  });
+
+  test("expand prints the runtime pipeline", async () => {
+    const expand = async (...args: string[]) =>
+      JSON.parse((await stemline("pipeline", "expand", counting(), ...args)).stdout);
+    expect((await expand()).operators).toHaveLength(5);
+    expect((await expand("--parallelism", "2")).operators).toHaveLength(3);
+  });
+
+  test("the operators of this package are sound", async () => {
+    const folders = readdirSync(join(root, "operators"), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => join(root, "operators", name));
+    expect(folders.length).toBeGreaterThan(3);
+    for (const command of ["validate", "check"]) {
+      const { code, stdout, stderr } = await stemline("operator", command, ...folders);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(stdout.trim().split("\n")).toHaveLength(folders.length);
+    }
+  });
+
+  test("check lists what is wrong", async () => {
+    writeFileSync(join(folder, "operator.json"), "{}");
+    const { code, stderr } = await stemline("operator", "check", folder);
+    expect(code).toBe(2);
+    expect(stderr).toContain("operator.json: id: expected a UUID, got nothing");
+    expect(stderr).toContain("run.ts");
+  });
+
+  test("--help and --version are no errors", async () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+    expect(await stemline("--version")).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
+    const help = await stemline("--help");
+    expect(help.code).toBe(0);
+    expect(help.stdout).toMatch(/^Usage: stemline /);
+  });
+});
+
+describe("the centre of mass pipeline", () => {
+  const pipeline = join(root, "pipelines/center-of-mass.json");
+
+  test("is valid", async () => {
+    expect(await stemline("pipeline", "validate", pipeline)).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("draws the centre of mass of a simulated scan", async () => {
+    const simulated = await stemline("simulate", "scan.h5", "--scan", "24x32", "--seed", "1");
+    expect(simulated).toMatchObject({ code: 0, stderr: "" });
+    const { code, stdout, stderr } = await stemline(
+      "run",
+      pipeline,
+      ...set(`counted-data-reader.raw_data_dir=${folder}`, "counted-data-reader.filename=scan.h5"),
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(readdirSync(join(folder, "out")).sort()).toEqual([
+      "center-of-mass-rtheta-1.png",
+      "center-of-mass-xy-1.png",
+    ]);
+    expect(stdout).toMatch(/^Counted Data Reader +1 +0 +\d+ +0 B +\S+ \S+ +768 /m);
+    expect(stdout).toMatch(/^Partial Center of Mass +2 +\d+ +\d+ .* 768 /m);
+  });
+
+  test("says which data file is missing", async () => {
+    const { code, stderr } = await stemline(
+      "run",
+      pipeline,
+      ...set(`counted-data-reader.raw_data_dir=${folder}`, "counted-data-reader.filename=none.h5"),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain("error: Counted Data Reader failed in trigger read_now: ");
+    expect(stderr).toContain("none.h5");
+    expect(stderr).not.toMatch(/^ +at /m);
+  });
+});
+
+test("doctor says what is there", async () => {
+  const { code, stdout } = await stemline("doctor");
+  expect(code).toBe(0);
+  expect(stdout).toContain(process.version);
+});
