@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { sep } from "node:path";
 import { pathToFileURL } from "node:url";
-import { tsImport } from "tsx/esm/api";
+import { register } from "tsx/esm/api";
 import { SpecError } from "../errors.ts";
 import { describeValue, isRecord } from "../wire/json.ts";
 import { isOperator, type Operator } from "./define-operator.ts";
@@ -24,9 +24,9 @@ export async function loadOperator(runFile: string): Promise<Operator> {
 }
 
 async function evaluate(runFile: string): Promise<unknown> {
-  const { href } = pathToFileURL(runFile);
+  if (!stripsTypes(runFile)) readTypeScript();
   try {
-    return stripsTypes(runFile) ? await import(href) : await tsImport(href, import.meta.url);
+    return await import(pathToFileURL(runFile).href);
   } catch (cause) {
     const text = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
     // Node puts the files that led to a missing module into the message itself.
@@ -35,6 +35,17 @@ async function evaluate(runFile: string): Promise<unknown> {
       cause,
     });
   }
+}
+
+let readsTypeScript = false;
+
+/**
+ * From here on, `import` reads TypeScript. One hook for the whole process, so that operators share this package's modules:
+ * tsx's import of a single file would load and transform all of them again for each operator, which takes seconds.
+ */
+function readTypeScript(): void {
+  if (!readsTypeScript) register();
+  readsTypeScript = true;
 }
 
 /** True where Node itself runs TypeScript: from 22.18 and 23.6 on, but never for files inside node_modules. */
