@@ -1,5 +1,5 @@
-import { bytesMessage, defineOperator, integer, oneOf, WireError } from "stemline";
-import { centerOfMassPartial } from "stemline/distiller";
+import { bytesMessage, defineOperator, integer, oneOf } from "stemline";
+import { batchParts, centerOfMassPartial } from "stemline/distiller";
 
 /** Centre of mass of each scan position over the frames of one batch: batch -> com_partial. */
 export default defineOperator({
@@ -15,26 +15,19 @@ export default defineOperator({
   },
   async run(message, { parameters, signal, count, log }) {
     if (message === null) return null;
-    const { meta } = message.header;
-    if (!(meta instanceof Uint8Array)) {
-      throw new WireError("STEMLINE_BATCH_META", "expected a batch header as bytes, got an object");
-    }
     const { crop_to_x, crop_to_y, init_center_x, init_center_y, crop_shape, invalid_frames } = parameters;
-    const partial = await centerOfMassPartial(
-      { meta, data: message.data },
-      {
-        // Half a pair counts as none, as in interactEM. Its x is the row.
-        ...(crop_to_x !== undefined && crop_to_y !== undefined && { cropTo: [crop_to_x, crop_to_y] }),
-        ...(init_center_x !== undefined &&
-          init_center_y !== undefined && { initCenter: [init_center_x, init_center_y] }),
-        cropShape: crop_shape,
-        invalidFrames: invalid_frames,
-        signal,
-      },
-    );
+    const partial = await centerOfMassPartial(batchParts(message), {
+      // Half a pair counts as none, as in interactEM. Its x is the row.
+      ...(crop_to_x !== undefined && crop_to_y !== undefined && { cropTo: [crop_to_x, crop_to_y] }),
+      ...(init_center_x !== undefined &&
+        init_center_y !== undefined && { initCenter: [init_center_x, init_center_y] }),
+      cropShape: crop_shape,
+      invalidFrames: invalid_frames,
+      signal,
+    });
     const { frames, droppedFrames, droppedReason } = partial;
     count({ frames, droppedFrames });
     if (droppedFrames > 0) log.warn({ droppedFrames, of: frames }, `frames dropped: ${droppedReason}`);
-    return bytesMessage(partial.meta, partial.data);
+    return frames === droppedFrames ? null : bytesMessage(partial.meta, partial.data);
   },
 });

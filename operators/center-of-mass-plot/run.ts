@@ -14,6 +14,6 @@ export default defineOperator({
     const { com, scanShape, scanNumber } = Com.decode({ meta: message.header.meta, data: message.data });
     const { xy_rtheta: mode, format } = parameters;
     const picture = await centerOfMassFigure({ com, scanShape, scanNumber, mode, format });
-    return bytesMessage({ plot_type: mode }, picture);
+    return bytesMessage({ plot_type: mode, scan_number: scanNumber }, picture);
   },
 });

@@ -1,5 +1,5 @@
-import { boolean, bytesMessage, defineOperator, integer, WireError } from "stemline";
-import { ComReducer } from "stemline/distiller";
+import { boolean, bytesMessage, defineOperator, integer } from "stemline";
+import { ComReducer, comPartialParts } from "stemline/distiller";
 
 /** Joins the partial centres of mass of a scan into one map: com_partial -> com. */
 export default defineOperator({
@@ -14,19 +14,12 @@ export default defineOperator({
   setup: () => new ComReducer(),
   async run(message, { parameters, state, count }) {
     if (message === null) return null;
-    const { meta } = message.header;
-    if (!(meta instanceof Uint8Array)) {
-      throw new WireError("STEMLINE_BATCH_META", "expected a batch header as bytes, got an object");
-    }
-    const emissions = await state.add(
-      { meta, data: message.data },
-      {
-        emitEvery: parameters.emit_every,
-        maxConcurrentScans: parameters.max_concurrent_scans,
-        includeHeaders: parameters.include_headers,
-        replaceNaNs: parameters.replace_nans,
-      },
-    );
+    const emissions = await state.add(comPartialParts(message), {
+      emitEvery: parameters.emit_every,
+      maxConcurrentScans: parameters.max_concurrent_scans,
+      includeHeaders: parameters.include_headers,
+      replaceNaNs: parameters.replace_nans,
+    });
     // The frames of a scan are counted once, when it is over.
     for (const { frames, complete, evicted } of emissions) if (complete || evicted) count({ frames });
     return emissions.map((emission) => bytesMessage(emission.meta, emission.data));

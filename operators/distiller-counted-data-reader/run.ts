@@ -1,5 +1,5 @@
 import { boolean, bytesMessage, defineOperator, float, mount, string } from "stemline";
-import { BatchedFrames, CountedFile } from "stemline/distiller";
+import { CountedFile } from "stemline/distiller";
 
 interface Reading {
   filename: string;
@@ -38,7 +38,7 @@ export default defineOperator({
     }
     const batch = nextBatch(state);
     if (batch === null) return null;
-    count({ frames: BatchedFrames.decode(batch).positions.length });
+    count({ frames: batch.frames });
     return bytesMessage(batch.meta, batch.data);
   },
   teardown: ({ state }) => close(state),
