@@ -219,6 +219,8 @@ class BatchDecoder {
 
   bool read_frame_number(ParsedFrame& frame, FrameTemplate::Builder& builder) {
     if (reader_.next_is_null()) {
+      // After a number, under the same key: a second time spoils the template, which would take that number.
+      if (frame.frame_number) builder.add(FrameSlot::frame_number, reader_.at(), reader_.at());
       reader_.skip_null();
       frame.frame_number.reset();
       return true;

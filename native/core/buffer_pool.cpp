@@ -5,6 +5,18 @@
 #include <mutex>
 #include <new>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#endif
+#endif
+#if !defined(ASAN_POISON_MEMORY_REGION)
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)0)
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)0)
+#endif
+
 namespace stemline {
 
 namespace {
@@ -13,7 +25,8 @@ constexpr std::align_val_t alignment{64};
 constexpr size_t smallest_block = 4096;
 
 // Capacities grow in steps of an eighth of their power of two: a message a little larger than the last one still finds
-// a block, and no block is more than an eighth too large.
+// a block, and no block is more than an eighth too large. With AddressSanitizer, what a block has beyond the bytes that
+// were asked for is marked as out of bounds, and all of a block that waits for reuse, which is as good as freed.
 size_t block_capacity(size_t bytes) {
   if (bytes <= smallest_block) return smallest_block;
   const size_t step = std::bit_floor(bytes) / 8;
@@ -36,7 +49,10 @@ std::shared_ptr<BufferPool> BufferPool::create(size_t keep_bytes) {
 BufferPool::BufferPool(size_t keep_bytes) : impl_(std::make_unique<Impl>()) { impl_->keep_bytes = keep_bytes; }
 
 BufferPool::~BufferPool() {
-  for (const auto& [capacity, data] : impl_->free_blocks) operator delete(data, alignment);
+  for (const auto& [capacity, data] : impl_->free_blocks) {
+    ASAN_UNPOISON_MEMORY_REGION(data, capacity);
+    operator delete(data, alignment);
+  }
 }
 
 PooledBuffer BufferPool::take(size_t bytes) {
@@ -57,6 +73,8 @@ PooledBuffer BufferPool::take(size_t bytes) {
     buffer.data_ = static_cast<uint8_t*>(operator new(capacity, alignment));
     buffer.capacity_ = capacity;
   }
+  ASAN_UNPOISON_MEMORY_REGION(buffer.data_, bytes);
+  ASAN_POISON_MEMORY_REGION(buffer.data_ + bytes, buffer.capacity_ - bytes);
   buffer.size_ = bytes;
   buffer.pool_ = shared_from_this();
   return buffer;
@@ -68,11 +86,13 @@ void BufferPool::give_back(uint8_t* data, size_t capacity) noexcept {
     if (impl_->free_bytes + capacity <= impl_->keep_bytes) {
       impl_->free_blocks.emplace(capacity, data);
       impl_->free_bytes += capacity;
+      ASAN_POISON_MEMORY_REGION(data, capacity);
       return;
     }
   } catch (const std::bad_alloc&) {
     // No memory to remember the block by: it goes back to the system like one too many.
   }
+  ASAN_UNPOISON_MEMORY_REGION(data, capacity);
   operator delete(data, alignment);
 }
 

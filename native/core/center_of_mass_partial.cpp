@@ -31,6 +31,7 @@ struct PositionSums {
 // monotonically, so there is one border; radius^2 is within a few steps of it.
 float disk_limit(float radius) {
   if (!(radius >= 0.0f)) return -1.0f;
+  if (std::isinf(radius)) return radius;
   float limit = radius * radius;
   if (!std::isfinite(limit)) limit = std::numeric_limits<float>::max();
   while (std::sqrt(limit) > radius) limit = std::nextafter(limit, -1.0f);
@@ -225,14 +226,17 @@ class Partial {
     };
     const auto text = [&](size_t i) {
       const FrameRecord& frame = header_.frames()[i];
-      const uint64_t at = *first_outside(frame);
-      return "frame " + std::to_string(i) + ": event " + std::to_string(at - frame.offset / header_.event_size()) + " is " +
+      const uint64_t begin = frame.offset / header_.event_size();
+      // A caller who writes to the message meanwhile may have taken the event away again.
+      const uint64_t at = first_outside(frame).value_or(begin);
+      return "frame " + std::to_string(i) + ": event " + std::to_string(at - begin) + " is " +
              event_text(header_.dtype, data_, at) + ", expected a whole number below " + std::to_string(pixels) + " (" +
              std::to_string(header_.frame_rows) + " x " + std::to_string(header_.frame_columns) + " pixels)";
     };
     if (options_.drop_invalid_frames) {
+      const size_t before = header_.frame_count;
       drop_frames([&](const FrameRecord& frame) { return first_outside(frame).has_value(); }, text);
-      return {};
+      if (header_.frame_count < before) return {};
     }
     for (size_t i = 0; i < header_.frame_count; ++i) {
       if (first_outside(header_.frames()[i])) return Status::error(StatusCode::event_index, text(i));

@@ -50,8 +50,6 @@ class PartialJob : public Job {
 }  // namespace
 
 Napi::Value js_center_of_mass_partial(const Napi::CallbackInfo& info) {
-  const std::span<const uint8_t> meta = bytes_argument(info[0], "meta");
-  const std::span<const uint8_t> data = bytes_argument(info[1], "data");
   const Napi::Object object = object_argument(info[2], "options");
   ComPartialOptions options;
   options.crop_to = pair_members(object, "cropX", "cropY");
@@ -61,6 +59,9 @@ Napi::Value js_center_of_mass_partial(const Napi::CallbackInfo& info) {
   options.drop_invalid_frames = boolean_member(object, "dropInvalidFrames").value_or(false);
   options.backend = &backend_member(object);
   const auto number = static_cast<uint32_t>(integer_member(object, "jobNumber", 0, UINT32_MAX).value_or(0));
+  // After the options: reading those may run JavaScript, which could detach the arrays.
+  const std::span<const uint8_t> meta = bytes_argument(info[0], "meta");
+  const std::span<const uint8_t> data = bytes_argument(info[1], "data");
   return Job::start(std::make_unique<PartialJob>(meta, data, options), info.Env(), "stemline:center_of_mass_partial",
                     {info[0], info[1]}, number);
 }

@@ -86,9 +86,11 @@ class JsComReducer : public Napi::ObjectWrap<JsComReducer> {
 
  private:
   Napi::Value add(const Napi::CallbackInfo& info) {
+    // First the options: reading them may run JavaScript, which could detach the arrays.
+    const ComReduceOptions options = options_argument(info[2]);
     const std::span<const uint8_t> meta = bytes_argument(info[0], "meta");
     const std::span<const uint8_t> data = bytes_argument(info[1], "data");
-    return Job::start(std::make_unique<ReduceJob>(shared_, options_argument(info[2]), meta, data), info.Env(),
+    return Job::start(std::make_unique<ReduceJob>(shared_, options, meta, data), info.Env(),
                       "stemline:center_of_mass_reduce", {info[0], info[1]}, 0);
   }
 

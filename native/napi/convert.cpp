@@ -22,6 +22,8 @@ std::string type_text(Napi::Value value) {
     case napi_boolean: return "a boolean";
     case napi_number: return "a number";
     case napi_string: return "a string";
+    case napi_symbol: return "a symbol";
+    case napi_bigint: return "a bigint";
     case napi_function: return "a function";
     default: return value.IsTypedArray() ? "another typed array" : "an object";
   }

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { NativeError, ParameterError, StemlineError, WireError } from "../errors.ts";
 import type {
   ComEmission,
@@ -164,13 +165,7 @@ function typedError(error: unknown): unknown {
   const code = "code" in error ? error.code : undefined;
   if (typeof code !== "string") return error;
   if (code === "STEMLINE_INVALID_ARGUMENT") return new ParameterError(code, error.message);
-  if (
-    code.startsWith("STEMLINE_BATCH_") ||
-    code.startsWith("STEMLINE_NPZ_") ||
-    code === "STEMLINE_SCAN_CHANGED"
-  ) {
-    return new WireError(code, error.message);
-  }
+  if (/^STEMLINE_(BATCH|NPZ|SCAN)_/.test(code)) return new WireError(code, error.message);
   return code.startsWith("STEMLINE_") ? new NativeError(code, error.message) : error;
 }
 
@@ -190,7 +185,7 @@ function nativeReduceOptions(options: ComReducerOptions): ReduceOptions {
 function refuse(name: string, expected: string, got: unknown): never {
   throw new ParameterError(
     "STEMLINE_INVALID_ARGUMENT",
-    `${name}: expected ${expected}, got ${JSON.stringify(got)}`,
+    `${name}: expected ${expected}, got ${typeof got === "string" ? JSON.stringify(got) : inspect(got)}`,
   );
 }
 

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NativeError } from "../errors.ts";
 import type { Addon } from "./addon.ts";
@@ -12,7 +12,7 @@ const require = createRequire(import.meta.url);
 /** Where the addon may lie, in the order of trying: named by the user, built here, shipped with the package. */
 function candidates(): string[] {
   const { STEMLINE_ADDON: named } = process.env;
-  if (named !== undefined && named !== "") return [named];
+  if (named !== undefined && named !== "") return [resolve(named)];
   const prebuilds = join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`);
   return [join(packageRoot, "build", "Release", "stemline.node"), join(prebuilds, "stemline.node")];
 }
