@@ -34,9 +34,11 @@ build: build/Release/stemline.node dist/cli/main.js
 
 demo: build
 	@mkdir -p $(OUT)
-	node dist/cli/main.js simulate $(OUT)/lattice.h5 --scan 128x128 --frame 576x576 --dose 100 --seed 2026 --force
+	node dist/cli/main.js simulate $(OUT)/lattice.h5 --scan 512x512 --dose 100 --seed 2026
 	node dist/cli/main.js run pipelines/center-of-mass.json --out $(OUT) \
-	  --set distiller-counted-data-reader.raw_data_dir=$(OUT) --set distiller-counted-data-reader.filename=lattice.h5
+	  --set distiller-counted-data-reader.raw_data_dir=$(OUT) \
+	  --set distiller-counted-data-reader.filename=lattice.h5 \
+	  --set distiller-counted-data-reader.batch_size_mb=8
 
 tools:
 	scripts/install-tools.sh

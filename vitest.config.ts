@@ -11,6 +11,7 @@ export default defineConfig({
     ],
   },
   test: {
+    globalSetup: ["test/global-setup.ts"],
     include: ["test/unit/**/*.test.ts", "test/integration/**/*.test.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -1,12 +1,11 @@
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const cli = join(root, "dist/cli/main.js");
@@ -14,11 +13,6 @@ const fixtures = fileURLToPath(new URL("fixtures/operators", import.meta.url));
 
 let folder = "";
 
-beforeAll(async () => {
-  await promisify(execFile)(process.execPath, [join(root, "node_modules/tsdown/dist/run.mjs"), "--no-dts"], {
-    cwd: root,
-  });
-});
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "stemline-cli-"));
 });
