@@ -12,7 +12,10 @@
 #include <sanitizer/asan_interface.h>
 #endif
 #endif
-#if !defined(ASAN_POISON_MEMORY_REGION)
+#if defined(ASAN_POISON_MEMORY_REGION)
+#define STEMLINE_ADDRESS_SANITIZER 1
+#else
+#define STEMLINE_ADDRESS_SANITIZER 0
 #define ASAN_POISON_MEMORY_REGION(address, size) ((void)0)
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)0)
 #endif
@@ -25,9 +28,10 @@ constexpr std::align_val_t alignment{64};
 constexpr size_t smallest_block = 4096;
 
 // Capacities grow in steps of an eighth of their power of two: a message a little larger than the last one still finds
-// a block, and no block is more than an eighth too large. With AddressSanitizer, what a block has beyond the bytes that
-// were asked for is marked as out of bounds, and all of a block that waits for reuse, which is as good as freed.
+// a block, and no block is more than an eighth too large.
 size_t block_capacity(size_t bytes) {
+  // A block with room to spare would hide from the sanitizer what is written beyond the bytes that were asked for.
+  if (STEMLINE_ADDRESS_SANITIZER) return bytes;
   if (bytes <= smallest_block) return smallest_block;
   const size_t step = std::bit_floor(bytes) / 8;
   return (bytes + step - 1) / step * step;
@@ -73,8 +77,7 @@ PooledBuffer BufferPool::take(size_t bytes) {
     buffer.data_ = static_cast<uint8_t*>(operator new(capacity, alignment));
     buffer.capacity_ = capacity;
   }
-  ASAN_UNPOISON_MEMORY_REGION(buffer.data_, bytes);
-  ASAN_POISON_MEMORY_REGION(buffer.data_ + bytes, buffer.capacity_ - bytes);
+  ASAN_UNPOISON_MEMORY_REGION(buffer.data_, buffer.capacity_);
   buffer.size_ = bytes;
   buffer.pool_ = shared_from_this();
   return buffer;
@@ -86,6 +89,7 @@ void BufferPool::give_back(uint8_t* data, size_t capacity) noexcept {
     if (impl_->free_bytes + capacity <= impl_->keep_bytes) {
       impl_->free_blocks.emplace(capacity, data);
       impl_->free_bytes += capacity;
+      // What waits for reuse is as good as freed.
       ASAN_POISON_MEMORY_REGION(data, capacity);
       return;
     }

@@ -31,7 +31,7 @@ class PooledBuffer {
   size_t capacity() const { return capacity_; }
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
 
-  // Sets how many bytes are in use; `size` is at most what was asked of the pool.
+  // Sets how many bytes are in use; `size` is at most capacity().
   void resize(size_t size) { size_ = size; }
 
   // The block as an array of `count` T; contents are whatever the last user left.
