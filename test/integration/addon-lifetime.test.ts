@@ -78,6 +78,11 @@ async function reportOf(name: string): Promise<Record<string, unknown>> {
 }
 
 describe("garbage collection", () => {
+  it("leaves alone the inputs of waiting jobs", async () => {
+    // Two kinds of results, each the same in every job.
+    expect(await reportOf("inputsOfWaitingJobs")).toEqual({ jobs: 160, different: 2 });
+  });
+
   it("leaves alone what a running job uses", async () => {
     expect(await reportOf("garbageCollection")).toEqual({ wrong: 0 });
   });

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs the addon's tests with address and undefined-behaviour sanitizers: the whole addon is instrumented, Node is not.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cmake -S . -B build-asan-addon -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_ADDON=ON -DSTEMLINE_SANITIZE=ON >/dev/null
+cmake --build build-asan-addon --parallel 2
+
+# The runtime must be the first library of the process. libstdc++ comes with it: the runtime looks up the function that
+# throws exceptions when it starts, before the addon brings that library in.
+export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so.6)"
+# No leak check: Node ends without freeing what V8 and its own tables hold, which would be reported by the thousand. Our
+# leaks show in the memory tests, which run without sanitizers.
+export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=32:${ASAN_OPTIONS:-}
+export UBSAN_OPTIONS=print_stacktrace=1:${UBSAN_OPTIONS:-}
+export STEMLINE_ADDON="$PWD/build-asan-addon/stemline.node"
+export STEMLINE_SANITIZED=1
+
+# A test run that quietly used another addon, or one without instrumentation, would prove nothing.
+node -e '
+  require(process.env.STEMLINE_ADDON).backends();
+  const loaded = process.report.getReport().sharedObjects;
+  for (const name of ["libasan", "libubsan", process.env.STEMLINE_ADDON]) {
+    if (!loaded.some((path) => path.includes(name))) throw new Error(`${name} is not loaded`);
+  }'
+
+node node_modules/vitest/vitest.mjs run \
+  test/unit/native/center-of-mass-partial.test.ts \
+  test/unit/native/center-of-mass-reduce.test.ts \
+  test/unit/native/kernels.test.ts \
+  test/integration/addon-lifetime.test.ts "$@"
