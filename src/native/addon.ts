@@ -4,7 +4,7 @@ export type EventDtype = "uint8" | "uint16" | "uint32" | "int32" | "float32" | "
 
 /**
  * The two byte parts of a message. A call that takes them keeps both alive until its promise settles; until then they
- * may be neither written to nor transferred to another thread.
+ * may be neither written to, nor resized, nor transferred to another thread.
  */
 export interface MessageParts {
   readonly meta: Uint8Array;
