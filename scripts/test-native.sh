@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Builds and tests the native core in every way it is meant to run:
+#   release   g++, optimised
+#   sanitize  address and undefined-behaviour sanitizers
+#   fuzz      libFuzzer, FUZZ_SECONDS for each target (default 30)
+#   neon      cross-compiled for 64-bit Arm, run under qemu
+# Usage: scripts/test-native.sh [release|sanitize|fuzz|neon]...    (default: all)
+# A part whose tools are missing is skipped by name; with CI=true that is an error.
+# Environment: JOBS (default: number of CPUs), FUZZ_SECONDS, STEMLINE_TEST_SEED, STEMLINE_TEST_SCALE (random cases,
+# default 1; the slow parts default to less).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+jobs=${JOBS:-$(nproc)}
+fuzz_seconds=${FUZZ_SECONDS:-30}
+done_parts=()
+skipped_parts=()
+
+# need PART COMMAND PACKAGE: true if the command is there.
+need() {
+  if command -v "$2" >/dev/null; then return 0; fi
+  echo "SKIPPED $1: $2 is missing (apt-get install $3)" >&2
+  skipped_parts+=("$1")
+  return 1
+}
+
+need_doctest() {
+  if [ -e /usr/include/doctest/doctest.h ] || [ -e /usr/local/include/doctest/doctest.h ]; then return 0; fi
+  echo "SKIPPED $1: doctest is missing (apt-get install doctest-dev)" >&2
+  skipped_parts+=("$1")
+  return 1
+}
+
+generator=()
+if command -v ninja >/dev/null; then generator=(-G Ninja); fi
+
+# build FOLDER TARGET CMAKE_OPTION...
+build() {
+  local folder=$1 target=$2
+  shift 2
+  # A folder keeps the generator it was made with.
+  if [ -e "$folder/CMakeCache.txt" ]; then cmake -S . -B "$folder" "$@" >/dev/null; else cmake -S . -B "$folder" "${generator[@]}" "$@" >/dev/null; fi
+  cmake --build "$folder" --target "$target" -j "$jobs"
+}
+
+run_tests() {
+  ctest --test-dir "$1" --output-on-failure -j "$jobs"
+}
+
+release() {
+  need release cmake cmake && need release g++ g++ && need_doctest release || return 0
+  build build-native stemline_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_BENCH=OFF
+  run_tests build-native
+  done_parts+=(release)
+}
+
+sanitize() {
+  need sanitize cmake cmake && need sanitize g++ g++ && need_doctest sanitize || return 0
+  build build-sanitize stemline_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_SANITIZE=ON -DSTEMLINE_BENCH=OFF
+  STEMLINE_TEST_SCALE=${STEMLINE_TEST_SCALE:-0.25} run_tests build-sanitize
+  done_parts+=(sanitize)
+}
+
+fuzz() {
+  need fuzz cmake cmake && need fuzz clang++ "clang libclang-rt-14-dev" || return 0
+  build build-fuzz all -DCMAKE_CXX_COMPILER=clang++ -DSTEMLINE_FUZZ=ON -DSTEMLINE_SANITIZE=ON -DSTEMLINE_FUZZ_SECONDS="$fuzz_seconds"
+  ctest --test-dir build-fuzz --output-on-failure -j "$jobs"
+  grep -hE "^(Done .* runs|stat::average_exec_per_sec)" build-fuzz/Testing/Temporary/LastTest.log || true
+  done_parts+=(fuzz)
+}
+
+neon() {
+  local emulator=qemu-aarch64
+  if command -v qemu-aarch64-static >/dev/null; then emulator=qemu-aarch64-static; fi
+  need neon cmake cmake && need neon aarch64-linux-gnu-g++ g++-aarch64-linux-gnu && need neon "$emulator" qemu-user && need_doctest neon || return 0
+  build build-neon stemline_tests -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/aarch64-linux-gnu.cmake" -DSTEMLINE_BENCH=OFF
+  STEMLINE_TEST_SCALE=${STEMLINE_TEST_SCALE:-0.1} STEMLINE_TEST_REQUIRE=neon,scalar run_tests build-neon
+  done_parts+=(neon)
+}
+
+parts=("$@")
+if [ ${#parts[@]} -eq 0 ]; then parts=(release sanitize fuzz neon); fi
+for part in "${parts[@]}"; do
+  case "$part" in
+    release | sanitize | fuzz | neon)
+      echo "== $part"
+      started=$SECONDS
+      "$part"
+      echo "== $part: $((SECONDS - started)) s"
+      ;;
+    *)
+      echo "unknown part \"$part\": expected release, sanitize, fuzz or neon" >&2
+      exit 2
+      ;;
+  esac
+done
+
+echo "passed: ${done_parts[*]:-nothing}; skipped: ${skipped_parts[*]:-nothing}"
+if [ ${#skipped_parts[@]} -gt 0 ] && [ "${CI:-}" = true ]; then exit 1; fi
+if [ ${#done_parts[@]} -eq 0 ]; then exit 1; fi
