@@ -329,7 +329,10 @@ class BatchDecoder {
       return Status::error(StatusCode::too_large, "batch_size_bytes is " + batch_size_.text() + ", expected at most 4294967295 events");
     }
     if (event_size > 1) {
-      for (size_t i = 0; i < header_.frame_count; ++i) {
+      // Sizes of events are powers of two, so all sizes at once tell whether there is a wrong one.
+      uint32_t sizes = 0;
+      for (const FrameRecord& frame : header_.frames()) sizes |= frame.size;
+      for (size_t i = 0; sizes % event_size != 0 && i < header_.frame_count; ++i) {
         const uint32_t size = header_.frames()[i].size;
         if (size % event_size != 0) {
           return Status::error(StatusCode::size_mismatch, "headers[" + std::to_string(i) + "].data_size_bytes is " + std::to_string(size) +

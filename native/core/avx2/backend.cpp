@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -39,7 +40,7 @@ bool supported() {
 }
 }  // namespace
 
-const Backend avx2_backend = {"avx2", supported, avx2::sum_frames, avx2::sum_cropped_frames, avx2::crc32};
+const Backend avx2_backend = {"avx2", supported, avx2::sum_frames, avx2::sum_cropped_frames, avx2::crc32_by_128};
 
 }  // namespace stemline
 

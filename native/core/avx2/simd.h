@@ -14,7 +14,6 @@ inline Mask mask_first(uint32_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 inline Mask mask_all() { return _mm256_set1_epi32(-1); }
-inline Mask mask_and(Mask a, Mask b) { return _mm256_and_si256(a, b); }
 
 // The first `count` elements at `at`, other lanes 0; reads nothing beyond them.
 inline U32 u32_load_first(const uint8_t* at, uint32_t count) {
@@ -24,12 +23,17 @@ inline void u32_store(uint32_t* to, U32 v) { _mm256_store_si256(reinterpret_cast
 
 inline U32 u32_add(U32 a, U32 b) { return _mm256_add_epi32(a, b); }
 inline U32 u32_subtract(U32 a, U32 b) { return _mm256_sub_epi32(a, b); }
+inline U32 u32_multiply(U32 a, U32 b) { return _mm256_mullo_epi32(a, b); }
+inline U32 u32_and(U32 a, U32 b) { return _mm256_and_si256(a, b); }
+template <unsigned bits>
+inline U32 u32_shift_right(U32 v) {
+  return _mm256_srli_epi32(v, bits);
+}
 inline U32 u32_max(U32 a, U32 b) { return _mm256_max_epu32(a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return _mm256_add_epi32(sum, _mm256_and_si256(mask, v)); }
 
 // Signed conversion: exact below 2^24, meaningless but defined from 2^31 on.
 inline F32 u32_to_f32(U32 v) { return _mm256_cvtepi32_ps(v); }
-inline U32 f32_to_u32(F32 v) { return _mm256_cvttps_epi32(v); }
 inline U32 f32_bits(F32 v) { return _mm256_castps_si256(v); }
 
 inline F32 f32_set(float value) { return _mm256_set1_ps(value); }
@@ -37,10 +41,13 @@ inline F32 f32_add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
 inline F32 f32_sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
 inline F32 f32_fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
+inline constexpr bool row_rounds_down = false;
+inline F32 f32_row(F32 index, F32 offset, F32 reciprocal, F32 bias) { return f32_fma(f32_sub(index, offset), reciprocal, bias); }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return _mm256_fnmadd_ps(a, b, c); }
-inline Mask f32_greater(F32 a, F32 b) { return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GT_OQ)); }
-inline Mask f32_less_equal(F32 a, F32 b) { return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_LE_OQ)); }
+// In lanes of `mask`.
+inline Mask f32_greater_where(Mask mask, F32 a, F32 b) { return _mm256_and_si256(mask, _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GT_OQ))); }
+inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return _mm256_and_si256(mask, _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_LE_OQ))); }
 
 inline uint32_t u32_reduce_add(U32 v) {
   __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -56,11 +63,12 @@ inline uint32_t u32_reduce_max(U32 v) {
   return static_cast<uint32_t>(_mm_cvtsi128_si32(top));
 }
 
-// Lane i of the result is the sum of all lanes of v[i].
-inline U32 u32_transpose_add(const U32 (&v)[lanes]) {
-  const U32 v0123 = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-  const U32 v4567 = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
-  const U32 low = _mm256_permute2x128_si256(v0123, v4567, 0x20);
-  const U32 high = _mm256_permute2x128_si256(v0123, v4567, 0x31);
-  return _mm256_add_epi32(low, high);
+// Four vectors to one: in each 128-bit block, lane i is the sum of that block of the i-th vector.
+inline U32 u32_add_quads(U32 a, U32 b, U32 c, U32 d) {
+  return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+}
+
+// Of vectors from u32_add_quads: lane i of the result is the sum of all lanes of the vector 4 * (i / 4) + i % 4.
+inline U32 u32_add_blocks(const U32 (&q)[lanes / 4]) {
+  return _mm256_add_epi32(_mm256_permute2x128_si256(q[0], q[1], 0x20), _mm256_permute2x128_si256(q[0], q[1], 0x31));
 }

@@ -2,16 +2,17 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 #include "../backend.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,pclmul"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,pclmul,bmi2"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,pclmul")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,pclmul,bmi2")
 #endif
 
 namespace stemline::avx512 {
@@ -21,6 +22,41 @@ namespace {
 
 #include "../generic/center_of_mass.h"
 #include "../generic/crc32_clmul.h"
+
+inline __m512i crc_load_512(const uint8_t* bytes) { return _mm512_loadu_si512(bytes); }
+
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,pclmul,vpclmulqdq"))) inline __m512i crc_fold_512(
+    __m512i state, __m512i next, __m512i keys) {
+  const __m512i low = _mm512_clmulepi64_epi128(state, keys, 0x00);
+  const __m512i high = _mm512_clmulepi64_epi128(state, keys, 0x11);
+  return _mm512_ternarylogic_epi64(low, high, next, 0x96);
+}
+
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,pclmul,vpclmulqdq"))) uint32_t crc32_by_512(
+    uint32_t crc, const uint8_t* bytes, size_t size) {
+  if (size < 512) return crc32_by_128(crc, bytes, size);
+  const __m512i fold_256 = _mm512_set_epi64(0x1322d1430, 0x11542778a, 0x1322d1430, 0x11542778a, 0x1322d1430, 0x11542778a, 0x1322d1430, 0x11542778a);
+  const __m512i fold_64 = _mm512_set_epi64(0x1c6e41596, 0x154442bd4, 0x1c6e41596, 0x154442bd4, 0x1c6e41596, 0x154442bd4,
+                                           0x1c6e41596, 0x154442bd4);
+  __m512i state[4];
+  for (size_t i = 0; i < 4; ++i) state[i] = crc_load_512(bytes + 64 * i);
+  state[0] = _mm512_xor_si512(state[0], _mm512_maskz_set1_epi32(1, static_cast<int>(~crc)));
+  for (bytes += 256, size -= 256; size >= 256; bytes += 256, size -= 256) {
+    for (size_t i = 0; i < 4; ++i) state[i] = crc_fold_512(state[i], crc_load_512(bytes + 64 * i), fold_256);
+  }
+  __m512i rest = crc_fold_512(state[0], state[1], fold_64);
+  rest = crc_fold_512(rest, state[2], fold_64);
+  rest = crc_fold_512(rest, state[3], fold_64);
+  for (; size >= 64; bytes += 64, size -= 64) rest = crc_fold_512(rest, crc_load_512(bytes), fold_64);
+  __m128i blocks[4];
+  _mm512_storeu_si512(blocks, rest);
+  return crc_finish(blocks, bytes, size);
+}
+
+uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) {
+  static const bool wide = __builtin_cpu_supports("vpclmulqdq");
+  return wide ? crc32_by_512(crc, bytes, size) : crc32_by_128(crc, bytes, size);
+}
 
 }  // namespace
 }  // namespace stemline::avx512
@@ -36,7 +72,7 @@ namespace stemline {
 namespace {
 bool supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("pclmul");
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("bmi2");
 }
 }  // namespace
 

@@ -1,6 +1,6 @@
-// CRC-32 by carry-less multiplication, for x86 backends; included like center_of_mass.h. Four 128-bit remainders are
-// folded over 64 bytes a step. The constants are x^n mod P for the distances of the folds, bit-reflected (Gopal et al.,
-// "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel, 2009).
+// CRC-32 by carry-less multiplication, for x86 backends; included like center_of_mass.h. Four remainders, of 128 bits a
+// vector lane, are folded over 64 or 256 bytes a step. The constants are x^n mod P for the distances of the folds,
+// bit-reflected (Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel, 2009).
 
 inline __m128i crc_fold(__m128i state, __m128i next, __m128i keys) {
   const __m128i low = _mm_clmulepi64_si128(state, keys, 0x00);
@@ -10,16 +10,9 @@ inline __m128i crc_fold(__m128i state, __m128i next, __m128i keys) {
 
 inline __m128i crc_load(const uint8_t* bytes) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)); }
 
-inline uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) {
-  if (size < 64) return scalar_backend.crc32(crc, bytes, size);
-  const __m128i fold_64 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4);
+// CRC of the 64 bytes in `state`, which stand for all that was folded into them, and of `size` more.
+inline uint32_t crc_finish(const __m128i (&state)[4], const uint8_t* bytes, size_t size) {
   const __m128i fold_16 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
-  __m128i state[4];
-  for (size_t i = 0; i < 4; ++i) state[i] = crc_load(bytes + 16 * i);
-  state[0] = _mm_xor_si128(state[0], _mm_cvtsi32_si128(static_cast<int>(~crc)));
-  for (bytes += 64, size -= 64; size >= 64; bytes += 64, size -= 64) {
-    for (size_t i = 0; i < 4; ++i) state[i] = crc_fold(state[i], crc_load(bytes + 16 * i), fold_64);
-  }
   __m128i rest = crc_fold(state[0], state[1], fold_16);
   rest = crc_fold(rest, state[2], fold_16);
   rest = crc_fold(rest, state[3], fold_16);
@@ -29,4 +22,16 @@ inline uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) {
   _mm_store_si128(reinterpret_cast<__m128i*>(folded), rest);
   const uint32_t folded_crc = scalar_backend.crc32(~0u, folded, sizeof folded);
   return scalar_backend.crc32(folded_crc, bytes, size);
+}
+
+inline uint32_t crc32_by_128(uint32_t crc, const uint8_t* bytes, size_t size) {
+  if (size < 64) return scalar_backend.crc32(crc, bytes, size);
+  const __m128i fold_64 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4);
+  __m128i state[4];
+  for (size_t i = 0; i < 4; ++i) state[i] = crc_load(bytes + 16 * i);
+  state[0] = _mm_xor_si128(state[0], _mm_cvtsi32_si128(static_cast<int>(~crc)));
+  for (bytes += 64, size -= 64; size >= 64; bytes += 64, size -= 64) {
+    for (size_t i = 0; i < 4; ++i) state[i] = crc_fold(state[i], crc_load(bytes + 16 * i), fold_64);
+  }
+  return crc_finish(state, bytes, size);
 }

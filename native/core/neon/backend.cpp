@@ -4,6 +4,7 @@
 #include <arm_neon.h>
 #include <sys/auxv.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

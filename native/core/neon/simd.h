@@ -10,17 +10,16 @@ inline U32 u32_set(uint32_t value) { return vdupq_n_u32(value); }
 // Byte loads need no alignment.
 inline U32 u32_load(const uint8_t* at) { return vreinterpretq_u32_u8(vld1q_u8(at)); }
 
-// The first `count` lanes true, count <= lanes.
+// The first `count` lanes true; all from `lanes` on.
 inline Mask mask_first(uint32_t count) {
   static constexpr uint32_t numbers[lanes] = {0, 1, 2, 3};
   return vcgtq_u32(vdupq_n_u32(count), vld1q_u32(numbers));
 }
 inline Mask mask_all() { return vdupq_n_u32(UINT32_MAX); }
-inline Mask mask_and(Mask a, Mask b) { return vandq_u32(a, b); }
 
 // The first `count` elements at `at`, other lanes 0; reads nothing beyond them.
 inline U32 u32_load_first(const uint8_t* at, uint32_t count) {
-  if (count == lanes) return u32_load(at);
+  if (count >= lanes) return u32_load(at);
   uint8_t bytes[4 * lanes] = {};
   for (uint32_t i = 0; i < count; ++i) __builtin_memcpy(bytes + 4 * i, at + 4 * i, 4);
   return u32_load(bytes);
@@ -29,12 +28,17 @@ inline void u32_store(uint32_t* to, U32 v) { vst1q_u32(to, v); }
 
 inline U32 u32_add(U32 a, U32 b) { return vaddq_u32(a, b); }
 inline U32 u32_subtract(U32 a, U32 b) { return vsubq_u32(a, b); }
+inline U32 u32_multiply(U32 a, U32 b) { return vmulq_u32(a, b); }
+inline U32 u32_and(U32 a, U32 b) { return vandq_u32(a, b); }
+template <unsigned bits>
+inline U32 u32_shift_right(U32 v) {
+  return vshrq_n_u32(v, bits);
+}
 inline U32 u32_max(U32 a, U32 b) { return vmaxq_u32(a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return vaddq_u32(sum, vandq_u32(mask, v)); }
 
 // Exact below 2^24.
 inline F32 u32_to_f32(U32 v) { return vcvtq_f32_u32(v); }
-inline U32 f32_to_u32(F32 v) { return vcvtq_u32_f32(v); }
 inline U32 f32_bits(F32 v) { return vreinterpretq_u32_f32(v); }
 
 inline F32 f32_set(float value) { return vdupq_n_f32(value); }
@@ -42,15 +46,19 @@ inline F32 f32_add(F32 a, F32 b) { return vaddq_f32(a, b); }
 inline F32 f32_sub(F32 a, F32 b) { return vsubq_f32(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return vmulq_f32(a, b); }
 inline F32 f32_fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
+inline constexpr bool row_rounds_down = false;
+inline F32 f32_row(F32 index, F32 offset, F32 reciprocal, F32 bias) { return f32_fma(f32_sub(index, offset), reciprocal, bias); }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return vfmsq_f32(c, a, b); }
-inline Mask f32_greater(F32 a, F32 b) { return vcgtq_f32(a, b); }
-inline Mask f32_less_equal(F32 a, F32 b) { return vcleq_f32(a, b); }
+// In lanes of `mask`.
+inline Mask f32_greater_where(Mask mask, F32 a, F32 b) { return vandq_u32(mask, vcgtq_f32(a, b)); }
+inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return vandq_u32(mask, vcleq_f32(a, b)); }
 
 inline uint32_t u32_reduce_add(U32 v) { return vaddvq_u32(v); }
 inline uint32_t u32_reduce_max(U32 v) { return vmaxvq_u32(v); }
 
-// Lane i of the result is the sum of all lanes of v[i].
-inline U32 u32_transpose_add(const U32 (&v)[lanes]) {
-  return vpaddq_u32(vpaddq_u32(v[0], v[1]), vpaddq_u32(v[2], v[3]));
-}
+// Four vectors to one: lane i is the sum of the i-th vector's lanes.
+inline U32 u32_add_quads(U32 a, U32 b, U32 c, U32 d) { return vpaddq_u32(vpaddq_u32(a, b), vpaddq_u32(c, d)); }
+
+// Of vectors from u32_add_quads: lane i of the result is the sum of all lanes of the vector 4 * (i / 4) + i % 4.
+inline U32 u32_add_blocks(const U32 (&q)[lanes / 4]) { return q[0]; }
