@@ -6,13 +6,15 @@
 #   neon      cross-compiled for 64-bit Arm, run under qemu
 # Usage: scripts/test-native.sh [release|sanitize|fuzz|neon]...    (default: all)
 # A part whose tools are missing is skipped by name; with CI=true that is an error.
-# Environment: JOBS (default: number of CPUs), FUZZ_SECONDS, STEMLINE_TEST_SEED, STEMLINE_TEST_SCALE (random cases,
-# default 1; the slow parts default to less).
+# Environment: JOBS (default: number of CPUs), FUZZ_SECONDS, STEMLINE_TEST_SEED (default: a new one each time),
+# STEMLINE_TEST_SCALE (how many random cases; default 1, and less in the slow parts).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 jobs=${JOBS:-$(nproc)}
 fuzz_seconds=${FUZZ_SECONDS:-30}
+# One seed for all programs of this run.
+export STEMLINE_TEST_SEED=${STEMLINE_TEST_SEED:-$RANDOM$RANDOM}
 done_parts=()
 skipped_parts=()
 
@@ -24,6 +26,14 @@ need() {
   return 1
 }
 
+need_fuzzer_runtime() {
+  local program='extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }'
+  if clang++ -x c++ -fsanitize=fuzzer,address,undefined -o /dev/null - <<<"$program" 2>/dev/null; then return 0; fi
+  echo "SKIPPED $1: clang++ has no libFuzzer runtime (apt-get install libclang-rt-14-dev)" >&2
+  skipped_parts+=("$1")
+  return 1
+}
+
 need_doctest() {
   if [ -e /usr/include/doctest/doctest.h ] || [ -e /usr/local/include/doctest/doctest.h ]; then return 0; fi
   echo "SKIPPED $1: doctest is missing (apt-get install doctest-dev)" >&2
@@ -31,20 +41,20 @@ need_doctest() {
   return 1
 }
 
-generator=()
-if command -v ninja >/dev/null; then generator=(-G Ninja); fi
-
 # build FOLDER TARGET CMAKE_OPTION...
 build() {
-  local folder=$1 target=$2
+  local folder=$1 target=$2 generator=()
   shift 2
+  if command -v ninja >/dev/null; then generator=(-G Ninja); fi
   # A folder keeps the generator it was made with.
-  if [ -e "$folder/CMakeCache.txt" ]; then cmake -S . -B "$folder" "$@" >/dev/null; else cmake -S . -B "$folder" "${generator[@]}" "$@" >/dev/null; fi
+  if [ -e "$folder/CMakeCache.txt" ]; then generator=(); fi
+  cmake -S . -B "$folder" "${generator[@]}" "$@" >/dev/null
   cmake --build "$folder" --target "$target" -j "$jobs"
 }
 
 run_tests() {
   ctest --test-dir "$1" --output-on-failure -j "$jobs"
+  grep -h "^backends:" "$1/Testing/Temporary/LastTest.log" | sort -u
 }
 
 release() {
@@ -62,8 +72,9 @@ sanitize() {
 }
 
 fuzz() {
-  need fuzz cmake cmake && need fuzz clang++ "clang libclang-rt-14-dev" || return 0
-  build build-fuzz all -DCMAKE_CXX_COMPILER=clang++ -DSTEMLINE_FUZZ=ON -DSTEMLINE_SANITIZE=ON -DSTEMLINE_FUZZ_SECONDS="$fuzz_seconds"
+  need fuzz cmake cmake && need fuzz clang++ "clang libclang-rt-14-dev" && need_fuzzer_runtime fuzz || return 0
+  build build-fuzz all -DCMAKE_CXX_COMPILER=clang++ -DSTEMLINE_FUZZ=ON -DSTEMLINE_SANITIZE=ON \
+    -DSTEMLINE_FUZZ_SECONDS="$fuzz_seconds"
   ctest --test-dir build-fuzz --output-on-failure -j "$jobs"
   grep -hE "^(Done .* runs|stat::average_exec_per_sec)" build-fuzz/Testing/Temporary/LastTest.log || true
   done_parts+=(fuzz)
@@ -72,7 +83,8 @@ fuzz() {
 neon() {
   local emulator=qemu-aarch64
   if command -v qemu-aarch64-static >/dev/null; then emulator=qemu-aarch64-static; fi
-  need neon cmake cmake && need neon aarch64-linux-gnu-g++ g++-aarch64-linux-gnu && need neon "$emulator" qemu-user && need_doctest neon || return 0
+  need neon cmake cmake && need neon aarch64-linux-gnu-g++ g++-aarch64-linux-gnu && need neon "$emulator" qemu-user &&
+    need_doctest neon || return 0
   build build-neon stemline_tests -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/aarch64-linux-gnu.cmake" -DSTEMLINE_BENCH=OFF
   STEMLINE_TEST_SCALE=${STEMLINE_TEST_SCALE:-0.1} STEMLINE_TEST_REQUIRE=neon,scalar run_tests build-neon
   done_parts+=(neon)
@@ -83,7 +95,7 @@ if [ ${#parts[@]} -eq 0 ]; then parts=(release sanitize fuzz neon); fi
 for part in "${parts[@]}"; do
   case "$part" in
     release | sanitize | fuzz | neon)
-      echo "== $part"
+      echo "== $part, STEMLINE_TEST_SEED=$STEMLINE_TEST_SEED"
       started=$SECONDS
       "$part"
       echo "== $part: $((SECONDS - started)) s"

@@ -219,25 +219,26 @@ TEST_CASE("disks whose radius and centre are not exact in binary") {
 TEST_CASE("crops around a position's own centre end exactly on events") {
   // Sums beyond 2^24, where a centre computed in float32 would be a step beside the right one.
   for_random_cases("own centres", 200, [](Random& random) {
+    const FrameShape shape = random.pick<FrameShape>({{65, 65535}, {65535, 65}, {20011, 30011}});
     Batch batch;
-    batch.frame_rows = 65;
-    batch.frame_columns = 65535;
+    batch.frame_rows = shape.rows;
+    batch.frame_columns = shape.columns;
     batch.frames.emplace_back();
     std::vector<double>& events = batch.frames[0].events;
-    for (int i = 0; i < 1500; ++i)
-      events.push_back(static_cast<double>(random.below(65) * 65535 + random.below(65535)));
+    for (int i = 0; i < 1500; ++i) {
+      events.push_back(static_cast<double>(random.between(0, shape.rows - 1) * shape.columns +
+                                           random.between(0, shape.columns - 1)));
+    }
     const std::vector<float> center = center_of_mass(batch, {}).com;
-    const double event = random.pick(events);
-    const double column_distance = std::fabs(std::fmod(event, 65535) - center[0]),
-                 row_distance = std::fabs(std::floor(event / 65535) - center[1]);
-    // Between them, both directions of the two axes and of the circle end on the event.
-    check_all_backends(reference::msgpack(batch_value(batch)), batch,
-                       {Crop{100, column_distance}, std::nullopt, false, false});
-    check_all_backends(reference::msgpack(batch_value(batch)), batch,
-                       {Crop{row_distance, 70000}, std::nullopt, false, false});
-    const reference::Pixel pixel{static_cast<int64_t>(event) / 65535, static_cast<int64_t>(event) % 65535};
+    const int64_t event = static_cast<int64_t>(random.pick(events));
+    const reference::Pixel pixel{event / shape.columns, event % shape.columns};
+    const double down = std::fabs(static_cast<double>(pixel.row) - center[1]);
+    const double across = std::fabs(static_cast<double>(pixel.column) - center[0]);
+    const Bytes meta = reference::msgpack(batch_value(batch));
+    check_all_backends(meta, batch, {Crop{70000, across}, std::nullopt, false, false});
+    check_all_backends(meta, batch, {Crop{down, 70000}, std::nullopt, false, false});
     const double radius = std::sqrt(static_cast<double>(reference::squared_distance(pixel, center[1], center[0])));
-    check_all_backends(reference::msgpack(batch_value(batch)), batch, {Crop{radius, 0}, std::nullopt, true, false});
+    check_all_backends(meta, batch, {Crop{radius, 0}, std::nullopt, true, false});
   });
 }
 
@@ -563,7 +564,7 @@ TEST_CASE("invalid frames are dropped and counted, with the reason of the first"
       if (dropped > 0) CHECK(refused.status.message == run.dropped_reason);
     });
   });
-  CHECK(batches_with_drops > 0);
+  if (scaled(600) >= 50) CHECK(batches_with_drops > 0);
 }
 
 TEST_CASE("a message of invalid frames only gives arrays without values") {

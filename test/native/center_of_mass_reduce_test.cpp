@@ -212,8 +212,11 @@ TEST_CASE("any split of a scan gives the centre of mass of the whole, bit for bi
       CHECK(same_bits(copy_of(whole[0].data), copy_of(emission.data)));
     });
   });
-  CHECK(complete_scans > 0);
-  CHECK(flushed_scans > 0);
+  // Both kinds must occur, unless STEMLINE_TEST_SCALE leaves too few cases for that.
+  if (scaled(500) >= 50) {
+    CHECK(complete_scans > 0);
+    CHECK(flushed_scans > 0);
+  }
 }
 
 TEST_CASE("sums up to 2^23 come back exactly from float32 means") {
