@@ -399,6 +399,56 @@ TEST_CASE("sums beyond 32 bits") {
   });
 }
 
+TEST_CASE("frames as long as a lane's sums just hold, and a little longer") {
+  for_each_backend([](const Backend& backend) {
+    INFO("STEMLINE_TEST_SEED=", base_seed());
+    Random random(case_seed("lane limits", 0));
+    for (const auto& [frame_columns, frame_rows] : std::vector<std::pair<uint32_t, uint64_t>>{{576, 576},
+                                                                                              {20, 20},
+                                                                                              {65535, 2},
+                                                                                              {2, 65535},
+                                                                                              {64, 65535},
+                                                                                              {65535, 128},
+                                                                                              {2048, 4096},
+                                                                                              {4096, 2048},
+                                                                                              {255, 257},
+                                                                                              {1000, 1000},
+                                                                                              {2, 1 << 22},
+                                                                                              {1024, 1024},
+                                                                                              {63, 64},
+                                                                                              {3, 21845},
+                                                                                              {21845, 3}}) {
+      const uint32_t columns = frame_columns;
+      const uint64_t rows = frame_rows;
+      const uint64_t pixels = columns * rows;
+      // Sums of 16, 22 and 32 bits, and a count of 10.
+      for (const uint64_t limit : {65535 / std::max<uint64_t>(rows, columns), ((uint64_t{1} << 22) - 1) / rows,
+                                   uint64_t{0xffffffff} / pixels, uint64_t{1023}}) {
+        if (limit > 5000) continue;
+        for (const uint64_t length : {limit > 0 ? limit - 1 : 0, limit, limit + 1, limit + 2, 2 * limit + 1}) {
+          const std::vector<uint32_t> corners{static_cast<uint32_t>(pixels - 1), columns - 1,
+                                              static_cast<uint32_t>((rows - 1) * columns)};
+          const uint32_t corner = random.pick(corners);
+          Frames frames;
+          for (size_t f = 0; f < 35; ++f) {
+            // A little shorter ones too: groups are made of frames of about the same length.
+            const uint64_t shorter = random.chance(0.5) ? 0 : random.below(length / 3 + 1);
+            frames.add(std::vector<uint32_t>(length - shorter, corner));
+          }
+          const CropWindow all{-1, 1e9f, -1, 1e9f, 0, 0, 3e38f};
+          CAPTURE(columns);
+          CAPTURE(rows);
+          CAPTURE(length);
+          CAPTURE(corner);
+          CHECK(compare_plain(backend, frames, columns, pixels) == "");
+          CHECK(compare_cropped(backend, frames, columns, pixels, CropShape::box, {all}, 0) == "");
+          CHECK(compare_cropped(backend, frames, columns, pixels, CropShape::disk, {all}, 0) == "");
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE("frames of very different lengths in one group") {
   for_each_backend([](const Backend& backend) {
     for_random_cases("different lengths", 40, [&](Random& random) {

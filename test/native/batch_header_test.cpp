@@ -8,6 +8,7 @@
 #include "reference/msgpack_encoder.h"
 
 using namespace helpers;
+using reference::Frame;
 using reference::Value;
 using stemline::BatchHeader;
 using stemline::FrameRecord;
@@ -147,7 +148,7 @@ TEST_CASE("a frame is read the same among others as alone") {
     knobs.max_events = 5;
     const reference::Batch batch = random_batch(random, knobs);
     SpellingKnobs spelling = random_spelling(random);
-    spelling.layouts = random.pick<size_t>({1, 2, 4, 5, 9});
+    spelling.layouts = random.pick<size_t>({1, 2, 5, 16, 17, 30});
     const Value value = respelt(random, batch_value(batch), spelling);
     for (const HeaderFormat format : formats) {
       INFO("format: ", format_name(format));
@@ -219,6 +220,39 @@ TEST_CASE("integers of every width and sign follow each other in one layout") {
           CHECK(compare(header, batch) == "");
         }
       }
+    }
+  });
+}
+
+TEST_CASE("sizes of every width follow each other in one layout") {
+  for_random_cases("size widths", 100, [](Random& random) {
+    Value value = batch_value(small_batch(60));
+    std::vector<uint32_t> sizes;
+    Int sum = 0;
+    for (Value& frame : value.at("headers").items) {
+      const uint32_t highest =
+          random.pick<uint32_t>({40, 130, 300, 1100, 70'000, 20'000'000, 120'000'000, 1'100'000'000});
+      sizes.push_back(sum < (Int{1} << 33) ? static_cast<uint32_t>(random.below(highest)) / 4 * 4 : 0);
+      if (sum < (Int{1} << 33) && random.chance(0.02)) sizes.back() = 4294967292;
+      frame.at("data_size_bytes") = Value::of(sizes.back());
+      if (random.chance(0.2)) frame.at("data_size_bytes").width = random.pick<unsigned>({1, 2, 4, 8});
+      sum += sizes.back();
+    }
+    value.at("batch_size_bytes") = Value::of(sum);
+    for (const HeaderFormat format : formats) {
+      INFO("format: ", format_name(format));
+      BatchHeader header;
+      check_ok(decode(format, encode(format, value), header));
+      std::vector<uint32_t> got;
+      uint64_t offset = 0;
+      bool offsets = true;
+      for (const FrameRecord& frame : header.frames()) {
+        got.push_back(frame.size);
+        offsets &= frame.offset == offset;
+        offset += frame.size;
+      }
+      CHECK(difference(got, sizes) == "");
+      CHECK(offsets);
     }
   });
 }
@@ -790,6 +824,37 @@ TEST_CASE("JSON numbers are whole, without leading zeros, and fit 64 bits") {
       CAPTURE(wrong);
       CAPTURE(second);
       CHECK(!decode_text(text).ok());
+    }
+  }
+}
+
+TEST_CASE("what looks like digits is no number, also in a frame like those before it") {
+  reference::Batch batch = small_batch(6);
+  batch.scan_rows = batch.scan_columns = 900;
+  for (Frame& frame : batch.frames) frame.row = frame.column = 234;
+  for (Frame& frame : batch.frames) frame.frame_number = 12345678;
+  const std::string good = reference::json_text(batch_value(batch));
+  REQUIRE(decode_text(good).ok());
+  for (const std::string& number :
+       {std::string("\"STEM_row_in_scan\":234"), std::string("\"STEM_x_position_in_row\":234"),
+        std::string("\"frame_number\":12345678")}) {
+    const size_t digits = number.size() - number.find(':') - 1;
+    // In the third of the frames.
+    size_t at = 0;
+    for (int i = 0; i < 3; ++i) at = good.find(number, at + 1);
+    at += number.size() - digits;
+    for (size_t digit = 0; digit < digits; ++digit) {
+      for (const char wrong : std::string("/:;<=>?0 .-+eEaA,\"\x00\xb1", 20)) {
+        if (wrong == '0' && digit > 0) continue;
+        std::string text = good;
+        text[at + digit] = wrong;
+        CAPTURE(number);
+        CAPTURE(digit);
+        CAPTURE(static_cast<int>(wrong));
+        // A sign before the other digits, or white space around them, makes another valid number.
+        const bool valid = digit == 0 ? wrong == '-' || wrong == ' ' : digit + 1 == digits && wrong == ' ';
+        CHECK(decode_text(text).ok() == valid);
+      }
     }
   }
 }

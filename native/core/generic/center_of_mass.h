@@ -188,7 +188,8 @@ inline uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size
     }
     // A group costs as much as its longest frame for each of its frames.
     const bool even = longest <= 4 * lanes || longest / 2 <= shortest;
-    if (even && longest <= chunk_events && !(vector_is_cache_line && shortest >= 4 * lanes)) {
+    // Of no events at all `events` may be null, which a group's first step would move.
+    if (even && longest > 0 && longest <= chunk_events && !(vector_is_cache_line && shortest >= 4 * lanes)) {
       sum_frame_group(events, frames + f, longest, shortest, columns, packed_longest, division, largest, sums + f);
     } else {
       for (size_t i = f; i < f + lanes; ++i) {
