@@ -351,7 +351,7 @@ inline uint32_t sum_cropped_frames_with(const uint8_t* events, const EventRange*
       shortest = count < shortest ? count : shortest;
     }
     const bool even = longest <= 4 * lanes || longest / 2 <= shortest;
-    if (even && longest <= chunk_events) {
+    if (even && longest > 0 && longest <= chunk_events) {
       const uint32_t steps = (longest + lanes - 1) / lanes;
       const CropWindow* const group_windows = windows + f * stride;
       if (steps <= 1) {
