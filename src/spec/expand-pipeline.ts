@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
+import type { ParameterValue } from "./parameter-value.ts";
 import type { CanonicalOperator, CanonicalPipeline, CanonicalPort } from "./pipeline.ts";
 
 /** A parameter of a runtime operator; `value` null means `default`. */
 export type RuntimeParameter = NonNullable<CanonicalOperator["parameters"]>[number] & {
-  readonly value: null;
+  readonly value: ParameterValue | null;
 };
 
 export interface RuntimePortReference {
@@ -19,8 +20,8 @@ export interface RuntimeOperator extends Omit<CanonicalOperator, "inputs" | "out
   readonly outputs: readonly RuntimePortReference[];
   readonly parameters: readonly RuntimeParameter[] | null;
   readonly env: Readonly<Record<string, string>>;
-  readonly command: readonly string[];
-  readonly network_mode: null;
+  readonly command: string | readonly string[];
+  readonly network_mode: string | null;
 }
 
 export interface RuntimePort extends CanonicalPort {

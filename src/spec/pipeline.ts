@@ -21,7 +21,7 @@ export const parallelismLimits = { min: 1, max: 128 } as const;
 
 const nodeType = z.enum(["operator", "port"]);
 
-const integerSchema = z.unknown().transform((value, context) => {
+export const integerSchema = z.unknown().transform((value, context) => {
   const result = readInteger(value);
   if (result !== undefined) return result;
   context.addIssue({ code: "custom", message: expectedGot("an integer", value) });
@@ -36,7 +36,7 @@ const parallelismSchema = z.unknown().transform((value, context) => {
   return z.NEVER;
 });
 
-const portSchema = z.object({
+export const portSchema = z.object({
   id: uuidSchema,
   node_type: nodeType.default("port"),
   port_type: z.enum(["input", "output"]),
@@ -45,7 +45,7 @@ const portSchema = z.object({
   portkey: z.string(),
 });
 
-const canonicalOperatorSchema = operatorSpecSchema.extend({
+export const canonicalOperatorSchema = operatorSpecSchema.extend({
   /** Ids of ports. */
   inputs: z.array(uuidSchema).default([]),
   outputs: z.array(uuidSchema).default([]),
@@ -56,7 +56,7 @@ const canonicalOperatorSchema = operatorSpecSchema.extend({
 });
 
 /** From the output port `input_id` to the input port `output_id`: interactEM names them as seen from the edge. */
-const edgeSchema = z.object({ input_id: uuidSchema, output_id: uuidSchema });
+export const edgeSchema = z.object({ input_id: uuidSchema, output_id: uuidSchema });
 
 const pipelineSchema = z.object({
   operators: z.array(canonicalOperatorSchema).default([]),
@@ -114,7 +114,7 @@ export function requireValidPipeline(
   return new Map(pipeline.operators.map(({ id, image }) => [id, findOperatorSpec(image, specs)!]));
 }
 
-function invalidPipeline(problems: readonly Problem[]): PipelineError {
+export function invalidPipeline(problems: readonly Problem[]): PipelineError {
   return new PipelineError(
     "STEMLINE_PIPELINE_INVALID",
     `The pipeline is not valid:${formatProblems(problems)}`,

@@ -1,8 +1,9 @@
 import type { BytesMessage, Tracking, TrackingEntry } from "./message.ts";
 
 /**
- * Stations of a tracked message. Every function returns a new message that shares meta and data with the given one, so
- * that the branches of a fan-out do not see each other's entries. Times are wire times.
+ * Stations of a tracked message. Every function returns a new message that shares meta and data with the given one,
+ * which it leaves as it is: branches of a fan-out that go on from one message do not see each other's entries, those
+ * that go on from each other's result do. Times are wire times.
  */
 
 /** Notes that an input port received the message; a message without tracking is returned as it is. */
