@@ -9,6 +9,7 @@ export {
   type OperatorDefinition,
   type RunContext,
   type RunResult,
+  type TableRows,
   type WorkCount,
 } from "./operator/define-operator.ts";
 export {

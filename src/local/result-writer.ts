@@ -45,6 +45,16 @@ export class ResultWriter {
     await this.#put(`${name}-${count}.json`, JSON.stringify(readableMeta(message.header.meta), jsonValue, 2));
   }
 
+  /** Keeps the latest picture that an operator shows. Throws FileError `STEMLINE_FILE_WRITE`. */
+  writeShownImage(name: string, image: Uint8Array): Promise<void> {
+    return this.#put(`${name}-shown${extensionOf(image) ?? ".bin"}`, image);
+  }
+
+  /** Keeps the latest tables that an operator shows, as interactEM's displays get them. Throws like `writeShownImage`. */
+  writeShownTables(name: string, tables: object): Promise<void> {
+    return this.#put(`${name}-shown.json`, JSON.stringify({ tables }, jsonValue, 2));
+  }
+
   /** Removes what was being written when the run was given up. */
   removeUnfinished(): void {
     for (const path of this.#unfinished) rmSync(path, { force: true });

@@ -1,5 +1,3 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
-import { SpecError } from "../errors.ts";
 import type {
   Logger,
   Operator,
@@ -7,6 +5,8 @@ import type {
   RunContext,
   RunResult,
 } from "../operator/define-operator.ts";
+import { createBreather } from "../operator/event-loop.ts";
+import { isMessage, openResult } from "../operator/run-result.ts";
 import type { OperatorSpec } from "../spec/operator-spec.ts";
 import {
   type CanonicalPipeline,
@@ -82,9 +82,6 @@ export interface RunSummary {
 }
 
 const maxFailuresInARow = 10;
-
-// A chain of operators that never wait for I/O would otherwise keep timers and signals from ever running.
-const maxTurnMs = 10;
 
 /**
  * Runs a pipeline in this process: one loop for each replica, bounded queues between operators, until every source has
@@ -196,7 +193,7 @@ class Run {
   /** Handed to operators; aborted only when unfinished work is given up. */
   readonly #giveUp = new AbortController();
   #failure: RunFailure | null = null;
-  #lastTurn = performance.now();
+  readonly #breathe = createBreather();
 
   constructor(stations: readonly Station[], writer: ResultWriter | null, options: RunOptions) {
     this.#stations = stations;
@@ -266,6 +263,8 @@ class Run {
       parameters: station.parameters as Record<never, never>,
       log: this.#logger(station),
       signal: this.#giveUp.signal,
+      publishImage: async (image: Uint8Array) => this.#writer?.writeShownImage(station.slug, image),
+      publishTable: async (tables: object) => this.#writer?.writeShownTables(station.slug, tables),
     };
     try {
       return { station, context, state: await station.operator.setup?.(context) };
@@ -330,7 +329,7 @@ class Run {
       this.#countFailure(station, error);
       return "failed";
     } finally {
-      await this.#giveOthersATurn();
+      await this.#breathe();
     }
   }
 
@@ -356,26 +355,13 @@ class Run {
 
   async #sendResult(station: Station, result: NonNullable<RunResult>, stopped: () => boolean): Promise<void> {
     if (isMessage(result)) return this.#send(station, result);
-    const iterator = messagesOf(result);
-    if (iterator === null) {
-      const what = Array.isArray(result) ? "array" : (result as object).constructor?.name;
-      throw new SpecError(
-        "STEMLINE_RUN_RESULT",
-        `run returned ${what ?? typeof result}; expected a message, an iterable of messages, or null`,
-      );
-    }
+    const messages = openResult(result);
     for (;;) {
-      if (stopped()) {
-        await iterator.return?.();
-        return;
-      }
-      const step = await this.#timed(station, async () => iterator.next());
-      if (step.done) return;
-      if (!isMessage(step.value)) {
-        throw new SpecError("STEMLINE_RUN_RESULT", `run gave out ${typeof step.value}; expected messages`);
-      }
-      await this.#send(station, step.value);
-      await this.#giveOthersATurn();
+      if (stopped()) return messages.end();
+      const message = await this.#timed(station, () => messages.next());
+      if (message === null) return;
+      await this.#send(station, message);
+      await this.#breathe();
     }
   }
 
@@ -440,22 +426,6 @@ class Run {
       station.figures.busySeconds += (performance.now() - started) / 1000;
     }
   }
-
-  async #giveOthersATurn(): Promise<void> {
-    if (performance.now() - this.#lastTurn < maxTurnMs) return;
-    await nextTurn();
-    this.#lastTurn = performance.now();
-  }
-}
-
-function isMessage(value: unknown): value is BytesMessage {
-  return typeof value === "object" && value !== null && "header" in value && "data" in value;
-}
-
-function messagesOf(value: object): Iterator<unknown> | AsyncIterator<unknown> | null {
-  if (Symbol.asyncIterator in value) return (value as AsyncIterable<unknown>)[Symbol.asyncIterator]();
-  if (Symbol.iterator in value) return (value as Iterable<unknown>)[Symbol.iterator]();
-  return null;
 }
 
 function byteLength({ header, data }: BytesMessage): number {

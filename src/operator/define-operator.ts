@@ -9,6 +9,9 @@ export interface Logger {
   error(fields: object, text: string): void;
 }
 
+/** Rows of a table for people, each with the same members. */
+export type TableRows = readonly Readonly<Record<string, unknown>>[];
+
 /** What every hook of an operator gets. */
 export interface OperatorContext<P extends ParameterDeclarations> {
   /** Current values, typed from the declarations; read-only, refreshed before each call. */
@@ -16,6 +19,13 @@ export interface OperatorContext<P extends ParameterDeclarations> {
   readonly log: Logger;
   /** Aborted when the process gives up on unfinished work. */
   readonly signal: AbortSignal;
+  /**
+   * Shows a picture, PNG or JPEG, in place of the one before: in a deployed pipeline through interactEM's display, in a
+   * local run as a file. Resolves when it is there; rejects with HostError or FileError.
+   */
+  publishImage(image: Uint8Array): Promise<void>;
+  /** Shows tables by name in place of those before, like `publishImage`. */
+  publishTable(tables: Readonly<Record<string, TableRows>>): Promise<void>;
 }
 
 /** Work to add to the figures shown for an operator. */

@@ -1,4 +1,5 @@
 import { stat } from "node:fs/promises";
+import { type LoadHook, register as registerHooks } from "node:module";
 import { sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { register } from "tsx/esm/api";
@@ -44,9 +45,21 @@ let readsTypeScript = false;
  * tsx's import of a single file would load and transform all of them again for each operator, which takes seconds.
  */
 function readTypeScript(): void {
-  if (!readsTypeScript) register();
+  if (readsTypeScript) return;
   readsTypeScript = true;
+  register();
+  registerHooks(`data:text/javascript,export ${encodeURIComponent(load.toString())}`);
 }
+
+/**
+ * Has Node read what needs no transformation: tsx would look through all of it, which for the 4 MB of h5wasm takes four
+ * seconds. Runs in the thread of the hooks, where there is nothing else of this module.
+ */
+const load: LoadHook = function load(url, context, nextLoad) {
+  if (context.format !== "module" || !/\/node_modules\/.*\.m?js$/.test(url)) return nextLoad(url, context);
+  const source = process.getBuiltinModule("node:fs").readFileSync(new URL(url));
+  return { format: "module", source, shortCircuit: true };
+};
 
 /** True where Node itself runs TypeScript: from 22.18 and 23.6 on, but never for files inside node_modules. */
 function stripsTypes(runFile: string): boolean {

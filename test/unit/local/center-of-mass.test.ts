@@ -16,6 +16,7 @@ import { checkOperator } from "../../../src/operator/check.ts";
 import type { Operator, RunContext } from "../../../src/operator/define-operator.ts";
 import { type OperatorSpec, parseOperatorSpec } from "../../../src/spec/operator-spec.ts";
 import type { BytesMessage } from "../../../src/wire/message.ts";
+import { quietContext } from "../operator/context.ts";
 import { pipelineOf } from "./build.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
@@ -141,8 +142,7 @@ test("reader, partial and reduce give the exact centre of mass, whatever the bat
 
 /** Calls an operator as a host does, one call after another. */
 async function host(operator: Operator, parameters: Record<string, unknown>) {
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
-  const base = { parameters: parameters as never, log, signal: new AbortController().signal };
+  const base = { ...quietContext(), parameters: parameters as never };
   const state = await operator.setup?.(base);
   const context: RunContext<Record<never, never>, unknown> = {
     ...base,

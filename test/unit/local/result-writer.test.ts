@@ -70,3 +70,26 @@ test("says which file could not be written, and leaves nothing behind", async ()
     expect.objectContaining({ code: "STEMLINE_FILE_WRITE" }),
   );
 });
+
+test("keeps the latest picture and tables that each operator shows, apart from what it sends", async () => {
+  await write("plot", [...png, 1], { scan_number: 3 });
+  await writer.writeShownImage("plot", Uint8Array.from([...png, 5]));
+  await writer.writeShownImage("plot", Uint8Array.from([...png, 6]));
+  await writer.writeShownImage("other", Uint8Array.from(jpeg));
+  await writer.writeShownImage("odd", Uint8Array.of(1, 2));
+  await writer.writeShownTables("plot", { first: [{ n: 1 }] });
+  await writer.writeShownTables("plot", { second: [{ n: 2n, bytes: Uint8Array.of(7) }], empty: [] });
+  const files = ["odd-shown.bin", "other-shown.jpg", "plot-3.png", "plot-shown.json", "plot-shown.png"];
+  expect(names()).toEqual(files);
+  expect([...readFileSync(join(writer.directory, "plot-shown.png"))]).toEqual([...png, 6]);
+  expect(json("plot-shown.json")).toEqual({ tables: { second: [{ n: 2, bytes: "Bw==" }], empty: [] } });
+  expect([...writer.files].sort()).toEqual(files.map((name) => join(writer.directory, name)));
+});
+
+test("says which shown picture could not be written", async () => {
+  rmSync(writer.directory, { recursive: true });
+  await expect(writer.writeShownImage("plot", Uint8Array.from(png))).rejects.toMatchObject({
+    code: "STEMLINE_FILE_WRITE",
+    message: expect.stringContaining("plot-shown.png"),
+  });
+});

@@ -632,4 +632,51 @@ describe("results", () => {
     rmSync(out, { recursive: true });
     await expect(runPipeline(pipeline, { operators, out: "/dev/null/x" })).rejects.toThrow("Cannot write");
   });
+
+  test("what an operator shows is a file that the next one replaces, and is counted among the files", async () => {
+    const shower = operator("My Shower", {
+      inputs: ["in"],
+      setup: ({ publishTable }) => publishTable({ from: [{ hook: "setup" }] }),
+      run: async (message, { publishImage, publishTable }) => {
+        await publishImage(png(numberIn(message)));
+        await publishTable({ values: [{ value: numberIn(message) }] });
+        return null;
+      },
+      teardown: ({ publishImage }) => publishImage(png(99)),
+    });
+    const operators = [numbers(3), shower];
+    const pipeline = pipelineOf(operators, [["numbers", "My Shower"]]);
+    const summary = await runPipeline(pipeline, { operators, out });
+    const files = ["my-shower-shown.json", "my-shower-shown.png"];
+    expect(readdirSync(out).sort()).toEqual(files);
+    expect(summary.files).toEqual(files.map((name) => join(out, name)));
+    expect([...readFileSync(join(out, files[1]!))]).toEqual([...png(99)]);
+    expect(JSON.parse(readFileSync(join(out, files[0]!), "utf8"))).toEqual({
+      tables: { values: [{ value: 2 }] },
+    });
+
+    const nowhere = await runPipeline(pipeline, { operators });
+    expect(nowhere).toMatchObject({ outcome: "finished", files: [] });
+    expect(figures(nowhere, "My Shower").failures).toBe(0);
+  });
+
+  test("a picture that cannot be shown is an error of the author's call", async () => {
+    const shower = operator("shower", {
+      inputs: ["in"],
+      run: async (message, { publishImage }) => {
+        if (numberIn(message) === 1) rmSync(out, { recursive: true });
+        await publishImage(png(numberIn(message)));
+        return null;
+      },
+    });
+    const operators = [numbers(2), shower];
+    const warnings: RunWarning[] = [];
+    const summary = await runPipeline(pipelineOf(operators, [["numbers", "shower"]]), {
+      operators,
+      out,
+      observer: { warning: (warning) => void warnings.push(warning) },
+    });
+    expect(figures(summary, "shower").failures).toBe(1);
+    expect(warnings).toMatchObject([{ operator: "shower", error: { code: "STEMLINE_FILE_WRITE" } }]);
+  });
 });

@@ -2,8 +2,7 @@ import { describe, expect, expectTypeOf, it } from "vitest";
 import { defineOperator, isOperator, type Operator } from "../../../src/operator/define-operator.ts";
 import { boolean, integer, oneOf } from "../../../src/operator/parameters.ts";
 import { type BytesMessage, bytesMessage } from "../../../src/wire/message.ts";
-
-const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+import { quietContext } from "./context.ts";
 
 describe("defineOperator", () => {
   it("types parameters and state in every hook", async () => {
@@ -43,8 +42,7 @@ describe("defineOperator", () => {
     });
 
     const parameters = { crop: undefined, shape: "box", fill: false } as const;
-    const signal = new AbortController().signal;
-    const context = { parameters, log, signal, state: { seen: 0 }, trigger: null, count: () => {} };
+    const context = { ...quietContext(), parameters, state: { seen: 0 }, trigger: null, count: () => {} };
     const message = bytesMessage({}, new Uint8Array());
     expect(await operator.run(message, context)).toBe(message);
     const flushed: BytesMessage[] = [];

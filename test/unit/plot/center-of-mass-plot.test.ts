@@ -3,6 +3,7 @@ import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import operator from "../../../operators/center-of-mass-plot/run.ts";
 import type { BytesMessage } from "../../../src/wire/message.ts";
+import { quietContext } from "../operator/context.ts";
 
 const golden = new URL("../../golden/operators/center-of-mass-plot/", import.meta.url);
 
@@ -15,12 +16,9 @@ async function recordedInput(mode: string): Promise<BytesMessage> {
 }
 
 async function run(message: BytesMessage | null, parameters: Parameters): Promise<BytesMessage | null> {
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
-  const signal = new AbortController().signal;
   const result = await operator.run(message, {
+    ...quietContext(),
     parameters,
-    log,
-    signal,
     count() {},
     state: undefined,
     trigger: null,
