@@ -46,3 +46,6 @@ export class NativeError extends StemlineError {}
 
 /** A command line that cannot be carried out as written. */
 export class UsageError extends StemlineError {}
+
+/** The process of a deployed operator cannot start, or something outside of it failed. */
+export class HostError extends StemlineError {}

@@ -59,7 +59,7 @@ function createProgram(setExitCode: (code: number) => void): Command {
       stdout.write(`${await expandCommand(file, parallelism)}\n`);
     });
 
-  const operator = program.command("operator").description("Check the folder of an operator.");
+  const operator = program.command("operator").description("Check or run one operator.");
   operator
     .command("validate")
     .description("Check operator.json.")
@@ -73,6 +73,16 @@ function createProgram(setExitCode: (code: number) => void): Command {
     .argument("<folders...>", "folders of operators")
     .action(async (folders: string[]) => {
       stdout.write(`${await checkOperators(folders)}\n`);
+    });
+
+  operator
+    .command("start")
+    .description("Run an operator of a deployed pipeline, configured by environment variables.")
+    .argument("[file]", "run.ts of the operator", "/app/run.ts")
+    .action(async (file: string) => {
+      // Loaded here: no other command needs the network's libraries.
+      const { startOperator } = await import("../host/main.ts");
+      setExitCode(await startOperator(file, env));
     });
 
   program

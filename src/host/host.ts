@@ -1,0 +1,647 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { HostError, StemlineError, WireError } from "../errors.ts";
+import { defaultBackend } from "../native/kernels.ts";
+import type { Operator, OperatorContext } from "../operator/define-operator.ts";
+import type { RuntimePipeline } from "../spec/expand-pipeline.ts";
+import { type OperatorView, operatorView, parseRuntimePipeline } from "../spec/runtime-pipeline.ts";
+import { connectAddress } from "../wire/address.ts";
+import type { Tracking } from "../wire/message.ts";
+import { operatorMetricsJson, pipelineMetricsJson, portMetricsJson } from "../wire/metrics.ts";
+import {
+  inputPortStatusJson,
+  type OperatorStatus,
+  operatorStatusJson,
+  outputPortStatusJson,
+  readPortAddresses,
+} from "../wire/status.ts";
+import { operatorKey, portKey } from "../wire/subjects.ts";
+import { readTriggerRequest, triggerReply } from "../wire/trigger.ts";
+import type { HostConfig } from "./config.ts";
+import type { ControlPlane, Subscription } from "./control-plane.ts";
+import { Engine, type EnginePort, maxFailuresInARow, type PassageTimes } from "./engine.ts";
+import { KeyValues } from "./key-values.ts";
+import type { HostLog } from "./log.ts";
+import type { Messenger, MessengerObserver } from "./messenger.ts";
+import type { HostMetrics } from "./metrics.ts";
+import { HostParameters } from "./parameters.ts";
+
+export interface HostOptions {
+  readonly config: HostConfig;
+  readonly operator: Operator;
+  readonly log: HostLog;
+  readonly metrics: HostMetrics;
+  /** Ends the operator in good order when aborted; an Error as reason makes it a failure. */
+  readonly stop: AbortSignal;
+  /** Ends it at once. */
+  readonly giveUp: AbortSignal;
+  readonly connectControlPlane: (log: HostLog, stop: AbortSignal) => Promise<ControlPlane>;
+  readonly createMessenger: (observer: MessengerObserver) => Messenger;
+}
+
+/** How a host ended, and what became of the messages. */
+export interface HostReport {
+  /** Why the operator had to end; null if it was asked to. */
+  readonly failure: unknown;
+  readonly gaveUp: boolean;
+  readonly received: number;
+  /** Sent messages, those to several ports once for each. */
+  readonly sent: number;
+  readonly rejected: number;
+  readonly failed: number;
+  /** Messages that were received, or made by a source, and given up unfinished. */
+  readonly discarded: number;
+  /** Upper bound for messages that were handed to the network's queues and may not have left. */
+  readonly unsentAtMost: number;
+}
+
+/** Published at most so often; the list of a tracked message is a sample, and more of them tell no more. */
+const pipelineMetricsPerSecond = 10;
+
+const upstreamReminderMs = 10_000;
+const parameterRetryMs = 1000;
+
+/** After so long without a peer a port is not waited for any more at shutdown. */
+const peerlessMs = 1000;
+
+/** What is said in a status must fit into a message with room to spare. */
+const longestErrorText = 2000;
+
+/** Parts of the time for a shutdown at the end of which work, and after it the sending of what is queued, must be over. */
+const workShare = 0.75;
+const flushShare = 0.9;
+
+const stopped = Symbol("stopped");
+
+/**
+ * Runs one operator of a deployed pipeline, from connecting to NATS until it is stopped or fails. Never throws: what went
+ * wrong is in the report.
+ */
+export function runHost(options: HostOptions): Promise<HostReport> {
+  return new Host(options).run();
+}
+
+class Host {
+  readonly #options: HostOptions;
+  readonly #stop = new AbortController();
+  /** Handed to operators; aborted when unfinished work is given up. */
+  readonly #abandon = new AbortController();
+  readonly #subscriptions: Subscription[] = [];
+  readonly #log: HostLog;
+  #failure: unknown = null;
+  #control: ControlPlane | null = null;
+  #keys: KeyValues | null = null;
+  #messenger: Messenger | null = null;
+  #engine: Engine | null = null;
+  #work: Promise<void> = Promise.resolve();
+  #teardown: (() => Promise<void>) | null = null;
+  #ports: { readonly inputs: readonly EnginePort[]; readonly outputs: readonly EnginePort[] } = {
+    inputs: [],
+    outputs: [],
+  };
+  /** Upstream ports that have an address now. */
+  readonly #upstream = new Set<string>();
+  #status: OperatorStatus = "initializing";
+  #errors: readonly { message: string; timestamp: number }[] = [];
+  #timing: PassageTimes | null = null;
+  #shownImages: string | null = null;
+  #rejected = 0;
+  #failed = 0;
+  #discarded = 0;
+  #recentPipelineMetrics = 0;
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    const stop = () => {
+      if (options.stop.reason instanceof Error && options.stop.reason.name !== "AbortError") {
+        this.#failure ??= options.stop.reason;
+      }
+      this.#stop.abort();
+    };
+    if (options.stop.aborted) stop();
+    options.stop.addEventListener("abort", stop, { once: true });
+  }
+
+  async run(): Promise<HostReport> {
+    try {
+      await this.#start();
+      await this.#untilStopped(new Promise(() => {}));
+    } catch (error) {
+      if (error !== stopped && !this.#stop.signal.aborted) this.#fail(error);
+    }
+    return this.#shutDown();
+  }
+
+  async #start(): Promise<void> {
+    const { config, metrics, operator } = this.#options;
+    const { pipeline, view } = await this.#fetchPipeline();
+    // Of the log itself: also what others write to it, as the control plane does, belongs to this pipeline.
+    this.#log.setBindings({
+      pipeline_id: pipeline.id,
+      canonical_id: view.operator.canonical_id,
+      label: view.operator.label,
+    });
+    const parameters = new HostParameters(view.operator, operator, config.mountFolder);
+    this.#announce(pipeline, view);
+    this.#keepParametersPublished(view.operator.canonical_id, parameters);
+    await this.#untilStopped(this.#keys!.putAll());
+
+    const context = () => this.#context(view.operator.canonical_id, parameters);
+    const state = await this.#untilStopped(Promise.resolve(operator.setup?.(context())));
+    this.#teardown = async () => operator.teardown?.({ ...context(), state });
+    this.#nameBackend();
+
+    const messenger = this.#openPorts(view);
+    this.#messenger = messenger;
+    const inputs = view.inputs.map(({ id }) => ({ id, count: metrics.port("received", id) }));
+    const outputs = view.outputs.map(({ id }) => ({ id, count: metrics.port("sent", id) }));
+    this.#ports = { inputs, outputs };
+    await this.#announceOutputs(view, messenger);
+    await this.#connectInputs(view, messenger);
+
+    const read = new Set(view.outputs.filter(({ downstream }) => downstream.length > 0).map(({ id }) => id));
+    const engine = new Engine({
+      operatorId: config.operatorId,
+      operator,
+      state,
+      context,
+      overlap: view.operator.parallel_config?.type === "embarrassing",
+      inflight: config.inflight,
+      inputs,
+      outputs: outputs.filter(({ id }) => read.has(id)),
+      unread: read.size < outputs.length,
+      messenger,
+      metrics,
+      observer: {
+        rejected: (reason, text) => this.#countRejected(reason, text),
+        failed: (error, inARow) => this.#countFailed(error, inARow),
+        worked: (yielded) => {
+          if (yielded || outputs.length === 0) this.#clearErrors();
+        },
+        passed: (times) => {
+          this.#timing = times;
+        },
+        arrived: (tracking) => this.#publishTracking(tracking),
+      },
+    });
+    this.#engine = engine;
+    this.#listenForParameters(view.operator.canonical_id, parameters);
+    this.#listenForTriggers(view, engine);
+    this.#work = this.#begin(view, engine);
+    // What goes wrong here is no failure of a message: the operator cannot go on.
+    this.#work.catch((error) => this.#fail(error));
+    this.#status = "running";
+    this.#keys!.changed();
+    this.#log.info(
+      { inputs: inputs.length, outputs: outputs.length, inflight: config.inflight },
+      "operator is running",
+    );
+  }
+
+  async #fetchPipeline(): Promise<{ pipeline: RuntimePipeline; view: OperatorView }> {
+    const { config, connectControlPlane, metrics } = this.#options;
+    const control = await connectControlPlane(this.#log, this.#stop.signal);
+    this.#control = control;
+    metrics.natsConnected.set(1);
+    control.onConnectionChange((connected) => metrics.natsConnected.set(connected ? 1 : 0));
+    const body = await this.#untilStopped(
+      control.fetchPipeline(config.operatorId, config.natsWaitSeconds * 1000),
+    );
+    const pipeline = parseRuntimePipeline(parseJson(body));
+    return { pipeline, view: operatorView(pipeline, config.operatorId) };
+  }
+
+  #announce(pipeline: RuntimePipeline, { operator }: OperatorView): void {
+    const { id, canonical_id: canonicalId } = operator;
+    const keys = new KeyValues(this.#control!, this.#log);
+    this.#keys = keys;
+    keys.add("met", operatorKey(id), () =>
+      operatorMetricsJson({
+        id,
+        canonicalId,
+        timing: this.#timing ?? { beforeKernel: null, afterKernel: null, afterSend: null },
+      }),
+    );
+    keys.add("stat", operatorKey(id), () =>
+      operatorStatusJson({
+        id,
+        canonicalId,
+        status: this.#status,
+        canonicalPipelineId: pipeline.canonical_id,
+        runtimePipelineId: pipeline.id,
+        errors: this.#errors,
+      }),
+    );
+    this.#control!.onConnectionChange((connected) => {
+      if (connected) keys.changed();
+    });
+  }
+
+  #openPorts(view: OperatorView): Messenger {
+    const canonicalIds = new Map(
+      [...view.inputs, ...view.outputs].map((port) => [port.id, port.canonicalId]),
+    );
+    const { metrics, createMessenger } = this.#options;
+    return createMessenger({
+      connected: (port, address) => this.#log.debug({ port, address }, "connected"),
+      disconnected: (port, address) => {
+        metrics.connectionsLost.inc({ port });
+        const text = "connection ended; messages that waited in its queue are lost";
+        this.#log.warn({ port, canonical_port: canonicalIds.get(port), address }, text);
+      },
+    });
+  }
+
+  async #announceOutputs(view: OperatorView, messenger: Messenger): Promise<void> {
+    const { zmqHostname: hostname } = this.#options.config;
+    for (const [index, { id, canonicalId }] of view.outputs.entries()) {
+      const address = await messenger.openOutput(id);
+      const { count } = this.#ports.outputs[index]!;
+      this.#keys!.add("stat", portKey(id), () =>
+        outputPortStatusJson({ id, canonicalId, hostname, address }),
+      );
+      this.#keys!.add("met", portKey(id), () =>
+        portMetricsJson({
+          id,
+          canonicalId,
+          sendCount: count.messages,
+          sendBytes: count.bytes,
+          recvCount: 0,
+          recvBytes: 0,
+        }),
+      );
+      this.#log.info({ port: id, address }, "output port is bound");
+    }
+    await this.#untilStopped(this.#keys!.putAll());
+  }
+
+  /** Follows the addresses of all upstream ports; resolves when each of them has one. */
+  async #connectInputs(view: OperatorView, messenger: Messenger): Promise<void> {
+    const missing = new Set(view.inputs.flatMap(({ upstream }) => upstream));
+    const readers = new Map<string, string[]>();
+    for (const { id, upstream } of view.inputs) {
+      messenger.openInput(id);
+      for (const upstreamId of upstream) readers.set(upstreamId, [...(readers.get(upstreamId) ?? []), id]);
+    }
+    await this.#untilStopped(
+      new Promise<void>((resolve, reject) => {
+        for (const [upstreamId, inputIds] of readers) {
+          const follow = (value: Uint8Array | null) => {
+            const addresses = this.#upstreamAddresses(upstreamId, value);
+            if (addresses.length === 0) return;
+            this.#upstream.add(upstreamId);
+            for (const inputId of inputIds) this.#connect(messenger, inputId, upstreamId, addresses);
+            missing.delete(upstreamId);
+            if (missing.size === 0) resolve();
+          };
+          this.#subscriptions.push(this.#control!.watch("stat", portKey(upstreamId), follow));
+        }
+        if (missing.size === 0) resolve();
+        else this.#remindOfUpstream(missing, reject);
+      }),
+    );
+    for (const [index, { id, canonicalId }] of view.inputs.entries()) {
+      const { count } = this.#ports.inputs[index]!;
+      this.#keys!.add("stat", portKey(id), () => inputPortStatusJson({ id, canonicalId }));
+      this.#keys!.add("met", portKey(id), () =>
+        portMetricsJson({
+          id,
+          canonicalId,
+          sendCount: 0,
+          sendBytes: 0,
+          recvCount: count.messages,
+          recvBytes: count.bytes,
+        }),
+      );
+    }
+  }
+
+  #upstreamAddresses(upstreamId: string, value: Uint8Array | null): string[] {
+    if (value === null) {
+      this.#upstream.delete(upstreamId);
+      this.#log.warn({ upstream: upstreamId }, "upstream port is gone; staying connected until it is back");
+      return [];
+    }
+    try {
+      return readPortAddresses(value).map(connectAddress);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#log.error({ upstream: upstreamId, code: error.code }, error.message);
+      return [];
+    }
+  }
+
+  #connect(messenger: Messenger, inputId: string, upstreamId: string, addresses: readonly string[]): void {
+    try {
+      messenger.connect(inputId, upstreamId, addresses);
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      this.#log.error({ upstream: upstreamId, code: error.code }, error.message);
+    }
+  }
+
+  #remindOfUpstream(missing: ReadonlySet<string>, giveUp: (error: HostError) => void): void {
+    const { upstreamWaitSeconds } = this.#options.config;
+    const remind = () => {
+      if (missing.size === 0 || this.#stop.signal.aborted) return clear();
+      this.#log.info({ upstream: [...missing] }, "waiting for the addresses of upstream ports");
+    };
+    const reminder = setInterval(remind, upstreamReminderMs);
+    const deadline = setTimeout(() => {
+      clear();
+      if (missing.size === 0) return;
+      const message = `No address of upstream port ${[...missing].join(", ")} after ${upstreamWaitSeconds} s`;
+      giveUp(new HostError("STEMLINE_UPSTREAM_MISSING", message));
+    }, upstreamWaitSeconds * 1000);
+    const clear = () => {
+      clearInterval(reminder);
+      clearTimeout(deadline);
+    };
+    this.#stop.signal.addEventListener("abort", clear, { once: true });
+    remind();
+  }
+
+  #begin({ hasInputs, operator }: OperatorView, engine: Engine): Promise<void> {
+    if (hasInputs) return engine.consume().then(() => engine.settled());
+    // An operator that has triggers and no inputs does nothing else.
+    if ((operator.triggers ?? []).length > 0) return this.#whenStopped().then(() => engine.settled());
+    return engine.produce();
+  }
+
+  #listenForParameters(canonicalId: string, parameters: HostParameters): void {
+    const { metrics } = this.#options;
+    this.#subscriptions.push(
+      this.#control!.consumeParameterUpdates(canonicalId, (body) => {
+        try {
+          const name = parameters.update(body);
+          metrics.parameterUpdates.inc({ outcome: "taken" });
+          this.#log.info({ parameter: name, value: parameters.current[name] }, "parameter was changed");
+          setImmediate(() => void this.#publishParameters(canonicalId, parameters, [name]));
+          return true;
+        } catch (error) {
+          if (!(error instanceof StemlineError)) throw error;
+          metrics.parameterUpdates.inc({ outcome: "refused" });
+          this.#log.warn({ code: error.code }, `parameter update was refused: ${error.message}`);
+          return false;
+        }
+      }),
+    );
+  }
+
+  /** Others find the values there, also after the server came back without its state. */
+  #keepParametersPublished(canonicalId: string, parameters: HostParameters): void {
+    const publishAll = () => void this.#publishParameters(canonicalId, parameters, parameters.names);
+    this.#control!.onConnectionChange((connected) => {
+      if (connected) publishAll();
+    });
+    publishAll();
+  }
+
+  async #publishParameters(
+    canonicalId: string,
+    parameters: HostParameters,
+    names: readonly string[],
+  ): Promise<void> {
+    const control = this.#control!;
+    let warned = false;
+    for (const name of names) {
+      while (control.connected && !this.#stop.signal.aborted) {
+        try {
+          await control.publishParameter(canonicalId, name, parameters.acknowledgement(name));
+          break;
+        } catch (error) {
+          if (!warned) this.#log.warn({ error, parameter: name }, "parameter values cannot be published yet");
+          warned = true;
+          await delay(parameterRetryMs);
+        }
+      }
+    }
+  }
+
+  #listenForTriggers({ operator }: OperatorView, engine: Engine): void {
+    const triggers = operator.triggers ?? [];
+    const { metrics } = this.#options;
+    const refuse = (message: string) => {
+      metrics.triggers.inc({ outcome: "refused" });
+      this.#log.warn({}, `trigger was refused: ${message}`);
+      return triggerReply("error", message);
+    };
+    this.#subscriptions.push(
+      this.#control!.answerTriggers(operator.canonical_id, (body) => {
+        const name = readTriggerRequest(body);
+        if (name === null) return refuse("Invalid trigger request");
+        const trigger = triggers.find((candidate) => candidate.name === name);
+        if (trigger === undefined) {
+          const names = triggers.map((candidate) => candidate.name).join(", ") || "none";
+          return refuse(
+            `Trigger '${name}' not found in spec for operator ${operator.image} available triggers: ${names}`,
+          );
+        }
+        if (!engine.trigger(name, trigger.mode === "drain")) {
+          return refuse(
+            `Trigger '${name}' cannot be run now: too many wait already, or the operator is ending`,
+          );
+        }
+        metrics.triggers.inc({ outcome: "accepted" });
+        this.#log.info({ trigger: name }, "trigger accepted");
+        return triggerReply("ok", "Trigger accepted");
+      }),
+    );
+  }
+
+  #context(canonicalId: string, parameters: HostParameters): OperatorContext<Record<never, never>> {
+    const control = this.#control!;
+    return {
+      parameters: parameters.current,
+      log: this.#log,
+      signal: this.#abandon.signal,
+      publishImage: (image) => {
+        this.#shownImages = canonicalId;
+        return control.publishImage(canonicalId, image);
+      },
+      publishTable: (tables) => control.publishTable(canonicalId, JSON.stringify({ tables })),
+    };
+  }
+
+  #nameBackend(): void {
+    try {
+      const backend = defaultBackend();
+      this.#options.metrics.setBackend(backend);
+      this.#log.info({ backend }, "compute backend");
+    } catch (error) {
+      // Operators that compute nothing natively run without the addon; others say so when they load it.
+      this.#log.debug({ error }, "no compute backend");
+    }
+  }
+
+  #countRejected(reason: string, text: string): void {
+    this.#rejected += 1;
+    this.#options.metrics.rejected.inc({ reason });
+    this.#log.warn({ reason }, `message was refused: ${text}`);
+    this.#showError(text);
+  }
+
+  #countFailed(error: unknown, inARow: number): void {
+    this.#failed += 1;
+    this.#options.metrics.failures.inc();
+    const text = errorText(error);
+    this.#log.error({ error, in_a_row: inARow }, `run failed: ${text}`);
+    this.#showError(text);
+    if (inARow < maxFailuresInARow) return;
+    const message = `run failed ${maxFailuresInARow} times in a row, the last time with: ${text}`;
+    this.#fail(new HostError("STEMLINE_RUN_FAILED", message, { cause: error }));
+  }
+
+  /** Of the errors until work resumes the first is shown, as in interactEM. */
+  #showError(text: string): void {
+    if (this.#errors.length > 0) return;
+    this.#errors = [{ message: text.slice(0, longestErrorText), timestamp: Date.now() / 1000 }];
+    this.#keys?.changed();
+  }
+
+  #clearErrors(): void {
+    if (this.#errors.length === 0) return;
+    this.#errors = [];
+    this.#keys?.changed();
+  }
+
+  #publishTracking(tracking: Tracking): void {
+    const { pipelineMetrics } = this.#options.metrics;
+    if (this.#recentPipelineMetrics >= pipelineMetricsPerSecond || !this.#control!.connected) {
+      pipelineMetrics.inc({ outcome: "left out" });
+      return;
+    }
+    this.#recentPipelineMetrics += 1;
+    setTimeout(() => {
+      this.#recentPipelineMetrics -= 1;
+    }, 1000).unref();
+    this.#control!.publishPipelineMetrics(pipelineMetricsJson(tracking)).then(
+      () => pipelineMetrics.inc({ outcome: "published" }),
+      (error) => {
+        pipelineMetrics.inc({ outcome: "failed" });
+        this.#log.debug({ error }, "pipeline metrics cannot be published");
+      },
+    );
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#showError(errorText(error));
+    this.#stop.abort();
+  }
+
+  #whenStopped(): Promise<void> {
+    const { signal } = this.#stop;
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  }
+
+  /** The promise's value, unless the host is stopped before there is one. */
+  #untilStopped<T>(promise: Promise<T>): Promise<T> {
+    const stop = this.#whenStopped().then(() => Promise.reject(stopped));
+    return Promise.race([promise, stop]);
+  }
+
+  async #shutDown(): Promise<HostReport> {
+    const { config, giveUp } = this.#options;
+    const started = performance.now();
+    const remainingMs = (share: number) =>
+      giveUp.aborted ? 0 : Math.max(0, started + share * config.shutdownSeconds * 1000 - performance.now());
+    this.#status = "shutting_down";
+    this.#keys?.changed();
+    if (this.#failure === null) this.#log.info({}, "stopping");
+    else this.#log.error({}, `stopping: ${errorText(this.#failure)}`);
+
+    await this.#finishWork(() => remainingMs(workShare));
+    const closing = this.#messenger?.close(remainingMs(flushShare));
+    const { unsentAtMost } = (await closing) ?? { unsentAtMost: 0 };
+    await this.#atMost(remainingMs(1), this.#tearDown());
+    await this.#atMost(Math.max(500, remainingMs(1)), this.#leave());
+    return this.#report(unsentAtMost);
+  }
+
+  /** Has everything that was received computed and sent, or gives up what cannot be. */
+  async #finishWork(remainingMs: () => number): Promise<void> {
+    const { giveUp, metrics } = this.#options;
+    const engine = this.#engine;
+    if (engine === null) return;
+    engine.stop();
+    let finished = false;
+    const work = this.#work
+      .then(() => engine.flush())
+      .catch(() => undefined)
+      .then(() => {
+        finished = true;
+      });
+    let received = Number.NaN;
+    let peerlessSince = Number.POSITIVE_INFINITY;
+    while (!finished && !giveUp.aborted && remainingMs() > 0) {
+      // What upstream ports that are gone have sent may still be on its way, and has an end.
+      const before = received;
+      received = totalMessages(this.#ports.inputs);
+      if (this.#upstream.size > 0 || (received === before && engine.unfinished === 0)) {
+        this.#messenger!.stopReceiving();
+      }
+      await Promise.race([work, delay(50, undefined, { signal: giveUp }).catch(() => undefined)]);
+      const hopeless = [...engine.blockedOutputs].some((id) => this.#messenger!.peers(id) === 0);
+      peerlessSince = hopeless ? Math.min(peerlessSince, performance.now()) : Number.POSITIVE_INFINITY;
+      if (performance.now() - peerlessSince > peerlessMs) break;
+    }
+    if (finished) return;
+    this.#discarded = engine.unfinished;
+    metrics.discarded.inc(this.#discarded);
+    this.#abandon.abort();
+  }
+
+  async #tearDown(): Promise<void> {
+    try {
+      await this.#teardown?.();
+    } catch (error) {
+      this.#log.error({ error }, `teardown failed: ${errorText(error)}`);
+    }
+  }
+
+  async #leave(): Promise<void> {
+    if (this.#shownImages !== null && this.#control!.connected) {
+      await this.#control!.purgeImages(this.#shownImages).catch((error) =>
+        this.#log.debug({ error }, "pictures cannot be removed"),
+      );
+    }
+    await this.#keys?.remove();
+    await Promise.allSettled(this.#subscriptions.map((subscription) => subscription.stop()));
+    await this.#control?.close();
+  }
+
+  async #atMost(ms: number, work: Promise<void>): Promise<void> {
+    await Promise.race([work, delay(ms, undefined, { ref: false })]);
+  }
+
+  #report(unsentAtMost: number): HostReport {
+    return {
+      failure: this.#failure,
+      gaveUp: this.#options.giveUp.aborted,
+      received: totalMessages(this.#ports.inputs),
+      sent: totalMessages(this.#ports.outputs),
+      rejected: this.#rejected,
+      failed: this.#failed,
+      discarded: this.#discarded,
+      unsentAtMost,
+    };
+  }
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+  } catch (cause) {
+    throw new WireError("STEMLINE_WIRE_PIPELINE", "Runtime pipeline: expected JSON text in UTF-8", { cause });
+  }
+}
+
+function totalMessages(ports: readonly EnginePort[]): number {
+  return ports.reduce((sum, { count }) => sum + count.messages, 0);
+}
+
+function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

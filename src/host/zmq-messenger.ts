@@ -1,0 +1,363 @@
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
+import { Pull, Push } from "zeromq";
+import { HostError } from "../errors.ts";
+import { bindAddress, formatAddress, type ZmqAddress } from "../wire/address.ts";
+import type { CloseReport, Messenger, MessengerObserver, ReceivedParts } from "./messenger.ts";
+
+export interface ZmqMessengerOptions {
+  /** Name under which others reach this process. */
+  readonly hostname: string;
+  /** IP address or network interface that output ports are bound to. */
+  readonly interface: string;
+  /** Messages that may wait on each side of each connection. */
+  readonly queueMessages: number;
+  /** Largest part that is received; a connection that brings a larger one is closed, and opened again. */
+  readonly maxMessageBytes: number;
+  readonly observer?: MessengerObserver;
+}
+
+interface OutputPort {
+  readonly id: string;
+  readonly socket: Push;
+  /** Resolves when ZeroMQ is done with the socket, after it was closed. */
+  readonly ended: Promise<void>;
+  peers: number;
+  /** Peers that went away while the port was closing. */
+  lostPeers: number;
+  accepted: number;
+  smallestBytes: number;
+}
+
+/** One connection of an input port. It has a socket of its own, so that its queue can be emptied before it is closed. */
+interface Link {
+  readonly address: string;
+  readonly socket: Pull;
+  /** Upstream ports that are to be reached at the address. */
+  readonly upstreams: Set<string>;
+  /** The message that was taken from the socket and waits to be given out. */
+  arrived: readonly Uint8Array[] | null;
+  /** Messages given out so far. */
+  given: number;
+  /** What is still to be given out before the link is closed, in messages; null while it stays. */
+  remaining: number | null;
+}
+
+interface InputPort {
+  readonly id: string;
+  /** The one served last comes last. */
+  readonly links: Set<Link>;
+}
+
+/** ZeroMQ reads and writes small messages in batches of this size; what is in a batch is in no queue. */
+const BATCH_BYTES = 8192;
+
+/** An input is taken to be empty when nothing came out of it for so long. */
+const QUIET_MS = 50;
+
+/** Pause before a connection is opened again that ZeroMQ has given up. */
+const REOPEN_MS = 1000;
+
+/** What `close` allows for beyond its limit until ZeroMQ has reported. */
+const CLOSE_GRACE_MS = 250;
+
+// A peer whose machine is gone says nothing, and one that only receives never finds out by itself. ZeroMQ's own heartbeat
+// cannot be used: a peer that is not reading because its queue is full does not answer it, and would be cut off.
+const TCP_KEEPALIVE = {
+  tcpKeepalive: 1,
+  tcpKeepaliveIdle: 30,
+  tcpKeepaliveInterval: 10,
+  tcpKeepaliveCount: 3,
+};
+
+/** The data plane of an interactEM pipeline: PUSH sockets that bind, PULL sockets that connect. */
+export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
+  const { hostname, queueMessages, observer } = options;
+  const inputs = new Map<string, InputPort>();
+  const outputs = new Map<string, OutputPort>();
+  let stopped = false;
+  let closing: Promise<CloseReport> | null = null;
+  let wakeReceiver = () => {};
+
+  function openLink(port: InputPort, address: string): Link {
+    const socket = new Pull({
+      linger: 0,
+      receiveHighWaterMark: queueMessages,
+      maxMessageSize: options.maxMessageBytes,
+      // Only where needed: with it, ZeroMQ leaves out the IPv4 addresses of a name that has both kinds.
+      ipv6: address.includes("["),
+      reconnectInterval: 100,
+      reconnectMaxInterval: 2000,
+      ...TCP_KEEPALIVE,
+    });
+    const link: Link = {
+      address,
+      socket,
+      upstreams: new Set(),
+      arrived: null,
+      given: 0,
+      remaining: null,
+    };
+    watchLink(port, link);
+    try {
+      socket.connect(address);
+    } catch (error) {
+      socket.close();
+      const message = `input port ${port.id} cannot connect to ${address}: ${describe(error)}`;
+      throw new HostError("STEMLINE_PORT_CONNECT", message, { cause: error });
+    }
+    port.links.add(link);
+    request(port, link);
+    return link;
+  }
+
+  function watchLink(port: InputPort, { address, socket }: Link): void {
+    let connected = false;
+    let givenUp = false;
+    socket.events.on("handshake", () => {
+      connected = true;
+      observer?.connected?.(port.id, address);
+    });
+    socket.events.on("connect:retry", () => {
+      givenUp = false;
+    });
+    socket.events.on("disconnect", async () => {
+      if (connected) observer?.disconnected?.(port.id, address);
+      connected = false;
+      // ZeroMQ connects again by itself, and says so at once, unless the other side broke the protocol or a limit.
+      givenUp = true;
+      await delay(REOPEN_MS, undefined, { ref: false });
+      await nextTurn();
+      if (!givenUp || socket.closed) return;
+      givenUp = false;
+      socket.connect(address);
+    });
+  }
+
+  /** Asks a link for its next message. */
+  function request(port: InputPort, link: Link): void {
+    link.socket.receive().then(
+      (parts) => {
+        link.arrived = parts;
+        wakeReceiver();
+      },
+      (error: unknown) => {
+        if (!link.socket.closed) throw error;
+        port.links.delete(link);
+        wakeReceiver();
+      },
+    );
+  }
+
+  /** The message that waits in the port, and of that in the link, that was not served for longest. */
+  function takeNext(): ReceivedParts | null {
+    for (const port of inputs.values()) {
+      for (const link of port.links) if (link.arrived !== null) return take(port, link, link.arrived);
+    }
+    return null;
+  }
+
+  function take(port: InputPort, link: Link, parts: readonly Uint8Array[]): ReceivedParts {
+    inputs.delete(port.id);
+    inputs.set(port.id, port);
+    port.links.delete(link);
+    link.arrived = null;
+    link.given += 1;
+    if (link.remaining !== null) {
+      link.remaining -= Math.min(1, wireBytes(parts) / BATCH_BYTES);
+      if (link.remaining <= 0) link.socket.close();
+    }
+    if (!link.socket.closed) {
+      port.links.add(link);
+      request(port, link);
+    }
+    return { portId: port.id, parts };
+  }
+
+  /** Closes a link as soon as everything that is in it now was given out. */
+  async function drain(link: Link): Promise<void> {
+    if (link.remaining !== null) return;
+    // The queue, a message that was read and found no place in it, the one in `arrived`, and what is in the batch. They
+    // come out in order, so that later ones, which a fast upstream may send for ever, can be left.
+    link.remaining = queueMessages + 3;
+    while (link.remaining !== null && !link.socket.closed) {
+      const { given } = link;
+      await delay(QUIET_MS);
+      // If the event loop was held up, it has yet to see what is there.
+      await nextTurn();
+      await nextTurn();
+      if (link.remaining !== null && link.arrived === null && link.given === given) link.socket.close();
+    }
+  }
+
+  function allLinks(): Link[] {
+    return [...inputs.values()].flatMap((port) => [...port.links]);
+  }
+
+  function bindOutput(id: string, address: ZmqAddress): OutputPort {
+    const endpoint = bindAddress(address);
+    const socket = new Push({
+      linger: 0,
+      sendHighWaterMark: queueMessages,
+      ipv6: endpoint.includes("["),
+      ...TCP_KEEPALIVE,
+    });
+    const ended = new Promise<void>((resolve) => socket.events.on("end", () => resolve()));
+    const port: OutputPort = {
+      id,
+      socket,
+      ended,
+      peers: 0,
+      lostPeers: 0,
+      accepted: 0,
+      smallestBytes: Number.POSITIVE_INFINITY,
+    };
+    watchPeers(port);
+    try {
+      socket.bindSync(endpoint);
+    } catch (error) {
+      socket.close();
+      const message = `output port ${id} cannot be bound to ${endpoint}: ${describe(error)}`;
+      throw new HostError("STEMLINE_PORT_BIND", message, { cause: error });
+    }
+    return port;
+  }
+
+  function watchPeers(port: OutputPort): void {
+    port.socket.events.on("accept", ({ address }) => {
+      port.peers += 1;
+      observer?.connected?.(port.id, address);
+    });
+    port.socket.events.on("disconnect", ({ address }) => {
+      port.peers -= 1;
+      if (closing !== null) port.lostPeers += 1;
+      observer?.disconnected?.(port.id, address);
+    });
+  }
+
+  async function closeAll(flushMs: number): Promise<CloseReport> {
+    stopped = true;
+    for (const link of allLinks()) link.socket.close();
+    for (const port of inputs.values()) port.links.clear();
+    wakeReceiver();
+    const unsent = await Promise.all([...outputs.values()].map((port) => flush(port, flushMs)));
+    const unsentAtMost = unsent.reduce((sum, count) => sum + count, 0);
+    return { flushed: unsentAtMost === 0, unsentAtMost };
+  }
+
+  /** Closes an output port. Resolves to an upper bound for its messages that have not left. */
+  async function flush(port: OutputPort, flushMs: number): Promise<number> {
+    const deadline = performance.now() + flushMs;
+    // A negative one would be for ever.
+    port.socket.linger = Math.max(0, Math.ceil(flushMs));
+    port.socket.close();
+    // ZeroMQ ends a closed socket when its messages are with the kernel, or at the deadline without saying which.
+    await Promise.race([port.ended, delay(flushMs + CLOSE_GRACE_MS, undefined, { ref: false })]);
+    const doubtfulPeers = port.lostPeers + (performance.now() < deadline ? 0 : port.peers);
+    const perPeer = queueMessages + 1 + Math.floor(BATCH_BYTES / port.smallestBytes);
+    return Math.min(port.accepted, doubtfulPeers * perPeer);
+  }
+
+  return {
+    async openOutput(portId) {
+      if (closing !== null) throw portClosed(portId);
+      const address: ZmqAddress = {
+        protocol: "tcp",
+        hostname,
+        interface: options.interface,
+        port: null,
+        endpoint: null,
+      };
+      const port = bindOutput(portId, address);
+      outputs.set(portId, port);
+      const boundPort = Number(port.socket.lastEndpoint?.split(":").at(-1));
+      return formatAddress({ ...address, port: boundPort });
+    },
+
+    openInput(portId) {
+      inputs.set(portId, { id: portId, links: new Set() });
+    },
+
+    connect(inputId, upstreamId, connectAddresses) {
+      if (stopped) return;
+      const port = opened(inputs, inputId);
+      const open = [...port.links].filter((link) => !link.socket.closed);
+      for (const address of new Set(connectAddresses)) {
+        const link = open.find((candidate) => candidate.address === address) ?? openLink(port, address);
+        link.upstreams.add(upstreamId);
+        link.remaining = null;
+      }
+      for (const link of open) {
+        if (connectAddresses.includes(link.address)) continue;
+        link.upstreams.delete(upstreamId);
+        if (link.upstreams.size === 0) void drain(link);
+      }
+    },
+
+    async receive() {
+      for (;;) {
+        const next = takeNext();
+        if (next !== null) return next;
+        if (stopped && allLinks().length === 0) return null;
+        await new Promise<void>((resolve) => {
+          wakeReceiver = resolve;
+        });
+      }
+    },
+
+    async send(portId, parts) {
+      const port = opened(outputs, portId);
+      while (closing === null) {
+        try {
+          await port.socket.send([...parts]);
+        } catch (error) {
+          // None of it was sent, so that another peer can have it.
+          if (closing !== null || isTryAgain(error)) continue;
+          throw error;
+        }
+        port.accepted += 1;
+        port.smallestBytes = Math.min(port.smallestBytes, wireBytes(parts));
+        return;
+      }
+      throw portClosed(portId);
+    },
+
+    peers(outputId) {
+      return opened(outputs, outputId).peers;
+    },
+
+    stopReceiving() {
+      stopped = true;
+      for (const link of allLinks()) void drain(link);
+      wakeReceiver();
+    },
+
+    close(flushMs) {
+      closing ??= closeAll(flushMs);
+      return closing;
+    },
+  };
+}
+
+function opened<Port>(ports: ReadonlyMap<string, Port>, id: string): Port {
+  const port = ports.get(id);
+  if (port === undefined) throw new Error(`port ${id} was not opened`);
+  return port;
+}
+
+function portClosed(id: string): HostError {
+  return new HostError("STEMLINE_PORT_CLOSED", `output port ${id} was closed before it took the message`);
+}
+
+/** Least number of bytes that a message takes on the wire, where each part has flags and a length. */
+function wireBytes(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.byteLength + 2, 0);
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** ZeroMQ had room for a message, and the peer was gone before it was there. */
+function isTryAgain(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EAGAIN";
+}
