@@ -1,7 +1,7 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`. `make help` lists the others.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build demo test test-unit test-native test-addon test-node24 lint format bench tools clean
+.PHONY: help build demo test test-unit test-native test-addon test-node24 lint format bench bench-host soak tools clean
 
 NPX := npx --no-install
 OUT ?= out/demo
@@ -11,11 +11,13 @@ TS_SOURCES := $(shell find src -name '*.ts') tsdown.config.ts
 
 help:
 	@echo "make demo      simulate a counted 4D-STEM scan, run the centre-of-mass pipeline over it, leave pictures in $(OUT)"
-	@echo "make test      all tests: unit, golden data, command line, C++ with sanitizers, fuzzers, NEON under emulation"
+	@echo "make test      all tests: unit, golden data, command line, operator host, C++ with sanitizers, fuzzers, emulated NEON"
 	@echo "make lint      format, lint and type checks"
 	@echo "make bench     speed of every backend and of the whole path, beside the machine's limits"
+	@echo "make bench-host  speed, latency and memory of operator processes, beside the limit of the transport"
+	@echo "make soak      ten minutes of an operator at full speed: nothing lost, memory flat"
 	@echo "make build     the addon and dist/"
-	@echo "make tools     Debian packages that the C++ tests need (as root)"
+	@echo "make tools     Debian packages that tests and benchmarks need (as root)"
 	@echo "make clean     remove what was built"
 
 # No install script of a dependency is needed, none is run.
@@ -45,7 +47,7 @@ tools:
 
 test: lint test-unit test-native test-addon
 
-test-unit: build
+test-unit: build tools
 	$(NPX) vitest run --reporter=default --reporter=json --outputFile.json=build-test/vitest.json
 
 test-native: tools
@@ -54,7 +56,7 @@ test-native: tools
 test-addon: build tools
 	scripts/test-addon-asan.sh
 
-test-node24: build
+test-node24: build tools
 	scripts/test-node24.sh
 
 lint: node_modules/.package-lock.json
@@ -66,6 +68,12 @@ format: node_modules/.package-lock.json
 
 bench: build tools
 	node scripts/bench.mjs
+
+bench-host: build tools
+	npm run bench:host
+
+soak: build tools
+	npm run soak
 
 clean:
 	rm -rf build build-* dist out

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the C++ tests need beyond g++ and cmake, from Debian's packages. Where that is not possible it says what
-# is missing; tests then name the parts they skip, or fail where CI=true.
+# Installs what tests and benchmarks need beyond Node, g++ and cmake, from Debian's packages: what the C++ tests are built
+# with, and the NATS server of the host's tests. Where that is not possible it says what is missing; C++ tests then name
+# the parts they skip, the host's tests fail, and with CI=true so does this script.
 set -euo pipefail
 
 missing=()
@@ -13,6 +14,8 @@ need clang command -v clang++
 need libclang-rt-14-dev bash -c 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a'
 need g++-aarch64-linux-gnu command -v aarch64-linux-gnu-g++
 need qemu-user command -v qemu-aarch64
+need nats-server command -v nats-server
+need openssl command -v openssl
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
