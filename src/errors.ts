@@ -49,3 +49,12 @@ export class UsageError extends StemlineError {}
 
 /** The process of a deployed operator cannot start, or something outside of it failed. */
 export class HostError extends StemlineError {}
+
+/** What an error says, whatever it is that was thrown. Never throws. */
+export function errorText(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return "an error that cannot be shown as text";
+  }
+}

@@ -1,12 +1,7 @@
-import type {
-  Logger,
-  Operator,
-  OperatorContext,
-  RunContext,
-  RunResult,
-} from "../operator/define-operator.ts";
+import { errorText } from "../errors.ts";
+import type { Logger, Operator, OperatorContext, RunContext } from "../operator/define-operator.ts";
 import { createBreather } from "../operator/event-loop.ts";
-import { isMessage, openResult } from "../operator/run-result.ts";
+import { openResult, type ResultMessages } from "../operator/run-result.ts";
 import type { OperatorSpec } from "../spec/operator-spec.ts";
 import {
   type CanonicalPipeline,
@@ -318,13 +313,11 @@ class Run {
     const context = this.#runContext(replica, trigger);
     try {
       const result = await this.#timed(station, async () => station.operator.run(message, context));
-      if (result === null || result === undefined) {
-        station.failuresInARow = 0;
-        return "nothing";
-      }
-      await this.#sendResult(station, result, () => station.figures.source && this.#sourcesStopped());
+      const messages = openResult(result);
+      const stopped = () => station.figures.source && this.#sourcesStopped();
+      if (messages !== null) await this.#sendAll(station, messages, stopped);
       station.failuresInARow = 0;
-      return "sent";
+      return messages === null ? "nothing" : "sent";
     } catch (error) {
       this.#countFailure(station, error);
       return "failed";
@@ -337,7 +330,8 @@ class Run {
     const { station } = replica;
     if (station.operator.flush === undefined) return;
     try {
-      await this.#sendResult(station, station.operator.flush(this.#runContext(replica, null)), () => false);
+      const messages = openResult(station.operator.flush(this.#runContext(replica, null)));
+      if (messages !== null) await this.#sendAll(station, messages, () => false);
     } catch (error) {
       this.#countFailure(station, error);
       this.#end(station, "failed to hand over what it had left");
@@ -353,9 +347,7 @@ class Run {
     }
   }
 
-  async #sendResult(station: Station, result: NonNullable<RunResult>, stopped: () => boolean): Promise<void> {
-    if (isMessage(result)) return this.#send(station, result);
-    const messages = openResult(result);
+  async #sendAll(station: Station, messages: ResultMessages, stopped: () => boolean): Promise<void> {
     for (;;) {
       if (stopped()) return messages.end();
       const message = await this.#timed(station, () => messages.next());
@@ -430,8 +422,4 @@ class Run {
 
 function byteLength({ header, data }: BytesMessage): number {
   return data.byteLength + (header.meta instanceof Uint8Array ? header.meta.byteLength : 0);
-}
-
-function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -21,7 +21,8 @@ export interface OperatorContext<P extends ParameterDeclarations> {
   readonly signal: AbortSignal;
   /**
    * Shows a picture, PNG or JPEG, in place of the one before: in a deployed pipeline through interactEM's display, in a
-   * local run as a file. Resolves when it is there; rejects with HostError or FileError.
+   * local run as a file. Resolves when it is there, or was left out because NATS cannot take it now; rejects with HostError
+   * for one that is larger than NATS takes, and with FileError.
    */
   publishImage(image: Uint8Array): Promise<void>;
   /** Shows tables by name in place of those before, like `publishImage`. */

@@ -52,11 +52,16 @@ function readTypeScript(): void {
 }
 
 /**
- * Has Node read what needs no transformation: tsx would look through all of it, which for the 4 MB of h5wasm takes four
- * seconds. Runs in the thread of the hooks, where there is nothing else of this module.
+ * Has Node read dependencies, which need no transformation: tsx would look through all of them, which for the 4 MB of
+ * h5wasm takes four seconds. And has TypeScript taken for a module whatever its package says: tsx would turn it into a
+ * CommonJS module, and Node refuses the cycle when that imports this package. Runs in the thread of the hooks, where there
+ * is nothing else of this module.
  */
 const load: LoadHook = function load(url, context, nextLoad) {
-  if (context.format !== "module" || !/\/node_modules\/.*\.m?js$/.test(url)) return nextLoad(url, context);
+  const { pathname } = new URL(url);
+  if (pathname.endsWith(".ts")) return nextLoad(url, { ...context, format: "module" });
+  if (context.format !== "module" || !/\/node_modules\/.*\.m?js$/.test(pathname))
+    return nextLoad(url, context);
   const source = process.getBuiltinModule("node:fs").readFileSync(new URL(url));
   return { format: "module", source, shortCircuit: true };
 };
@@ -67,10 +72,8 @@ function stripsTypes(runFile: string): boolean {
   return !inDependency && "typescript" in process.features && process.features.typescript !== false;
 }
 
-/** Through tsx, a run.ts outside any package of type module arrives as a CommonJS module inside `default`. */
 function defaultExport(module: unknown): unknown {
-  const exported = isRecord(module) ? module.default : undefined;
-  return !isOperator(exported) && isRecord(exported) && "default" in exported ? exported.default : exported;
+  return isRecord(module) ? module.default : undefined;
 }
 
 async function isFile(path: string): Promise<boolean> {

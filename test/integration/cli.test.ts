@@ -1,6 +1,15 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -364,6 +373,16 @@ describe("pipeline and operator", () => {
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       expect(stdout.trim().split("\n")).toHaveLength(folders.length);
     }
+  });
+
+  test("check takes a folder of the README's two files, in no package, that finds this package by its name", async () => {
+    mkdirSync(join(folder, "node_modules"));
+    symlinkSync(root, join(folder, "node_modules/stemline"));
+    const spec = readFileSync(join(root, "test/integration/fixtures/operators/count-source/operator.json"));
+    writeFileSync(join(folder, "operator.json"), spec);
+    const run = readFileSync(join(root, "test/integration/fixtures/operators/count-source/run.ts"));
+    writeFileSync(join(folder, "run.ts"), run);
+    expect(await stemline("operator", "check", folder)).toMatchObject({ code: 0, stderr: "" });
   });
 
   test("check lists what is wrong", async () => {
