@@ -161,8 +161,9 @@ function readNatsUrl(env: Environment): Reading<string> {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url?.hostname && natsSchemes.includes(url.protocol)) return { value: text };
   const expected = "a URL such as nats://host:4222 with nats, tls, ws or wss";
-  // Everything up to the last @ may be user and password.
-  return problem(name, expectedGot(expected, text.replace(/^(\w+:\/\/)?.*@/s, "$1...@")));
+  // Everything up to the last @ may be user and password, and so may what should be a port.
+  const shown = text.replace(/^(\w+:\/\/)?.*@/s, "$1...@").replace(/:(?!\/\/|\d+(\/|$)).*/s, ":...");
+  return problem(name, expectedGot(expected, shown));
 }
 
 function readCredentials(env: Environment): Reading<NatsCredentials> {
@@ -214,7 +215,7 @@ function firstLine(file: string): string | undefined {
 }
 
 function expandHome(env: Environment, path: string): string {
-  return /^~(?=\/|$)/.test(path) ? join(env.HOME ?? homedir(), path.slice(1)) : path;
+  return /^~(?=\/|$)/.test(path) ? join(setting(env, "HOME") ?? homedir(), path.slice(1)) : path;
 }
 
 function setting(env: Environment, name: string): string | undefined {
@@ -222,5 +223,10 @@ function setting(env: Environment, name: string): string | undefined {
 }
 
 function problem(name: string, message: string): { readonly problem: Problem } {
-  return { problem: { path: name, message } };
+  return { problem: { path: name, message: withoutSecrets(message) } };
+}
+
+/** A seed may have been given to the wrong variable. */
+function withoutSecrets(text: string): string {
+  return text.replaceAll(/\bS[A-Z][A-Z2-7]{30,}/g, "S...");
 }

@@ -18,7 +18,7 @@ export interface ControlPlane {
   /** Calls back when the connection is lost (false) and when it is there again (true). */
   onConnectionChange(listener: (connected: boolean) => void): void;
   /**
-   * The runtime pipeline that was published for this operator, as JSON text.
+   * The runtime pipeline that was published for this operator, as JSON text. Waits for it through lost connections.
    *
    * Throws HostError `STEMLINE_PIPELINE_MISSING` if there is none within `timeoutMs`.
    */

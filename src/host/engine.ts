@@ -1,7 +1,7 @@
 import { WireError } from "../errors.ts";
 import type { Operator, OperatorContext, RunContext, RunResult } from "../operator/define-operator.ts";
 import { createBreather } from "../operator/event-loop.ts";
-import { isMessage, type MessageIterator, openResult } from "../operator/run-result.ts";
+import { openResult, type ResultMessages } from "../operator/run-result.ts";
 import { decodeMessage, encodeMessage } from "../wire/header.ts";
 import type { BytesMessage, Tracking } from "../wire/message.ts";
 import { wireTime } from "../wire/time.ts";
@@ -30,6 +30,8 @@ export interface EngineOptions {
   readonly state: unknown;
   /** What hooks get, as it is now. */
   readonly context: () => OperatorContext<Record<never, never>>;
+  /** When aborted, nothing is computed or sent any more: what is not over then stays unfinished. */
+  readonly giveUp: AbortSignal;
   /** Whether calls of `run` may overlap. */
   readonly overlap: boolean;
   /** Messages between receiving and sending at a time. */
@@ -62,30 +64,37 @@ export interface EngineObserver {
   passed(times: PassageTimes): void;
   /** This operator was the last station of a tracked message. */
   arrived(tracking: Tracking): void;
+  /** A trigger that waited was not run, since the operator ends. */
+  leftOut(trigger: string): void;
 }
 
 /** What a call of an operator came to. Never a rejection: it is looked at when its turn to be sent has come. */
 type Outcome =
   | { readonly kind: "failed"; readonly error: unknown }
-  | { readonly kind: "done"; readonly result: Result; readonly before: string; readonly after: string };
+  | {
+      readonly kind: "done";
+      /** Null for nothing. */
+      readonly messages: ResultMessages | null;
+      readonly before: string;
+      readonly after: string;
+    };
 
-/** What `run` returned: messages at hand, null for nothing, or messages that the operator makes while they are read. */
-type Result = readonly BytesMessage[] | null | LazyResult;
-
-interface LazyResult {
-  readonly messages: MessageIterator;
-  /** Resolves when `markRead` was called. */
-  readonly read: Promise<void>;
-  readonly markRead: () => void;
+interface StartedCall {
+  readonly outcome: Promise<Outcome>;
+  readonly delivery: Promise<Delivered>;
 }
+
+type Delivered =
+  | { readonly failed: false; readonly yielded: boolean }
+  | { readonly failed: true; readonly error: unknown };
 
 interface Call {
   readonly work: () => Promise<RunResult>;
+  readonly origin: "message" | "source" | "trigger" | "flush";
+  /** The received message, of a call that has one. */
   readonly message: BytesMessage | null;
   /** Whether times are taken: of messages that are tracked, and of those that this operator starts to track. */
   readonly tracked: boolean;
-  /** Whether a failure counts towards those in a row that end the operator. */
-  readonly counts: boolean;
 }
 
 /**
@@ -101,7 +110,7 @@ export class Engine {
   /** Settles when the calls made so far are over. Only used while calls may not overlap. */
   #lastCall: Promise<unknown> = Promise.resolve();
   /** Settles when everything computed so far was sent. */
-  #lastDelivery: Promise<void> = Promise.resolve();
+  #lastDelivery: Promise<unknown> = Promise.resolve();
   #lastTrigger: Promise<void> = Promise.resolve();
   #waitingTriggers = 0;
   #unfinished = 0;
@@ -109,13 +118,21 @@ export class Engine {
   #lastTracked = performance.now();
   #stopping = false;
 
+  /** Resolves when the messenger has no more messages and all of them were taken in. */
+  readonly inputEnded: Promise<void>;
+  #endInput = () => {};
+
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#slots = new Slots(options.inflight);
     this.#inputs = new Map(options.inputs.map((port) => [port.id, port]));
+    this.inputEnded = new Promise((resolve) => {
+      this.#endInput = resolve;
+    });
+    options.giveUp.addEventListener("abort", () => this.#slots.open(), { once: true });
   }
 
-  /** Messages that were taken in, and calls without one, whose results are not yet sent. */
+  /** Messages that were taken in, and calls without one, that are neither sent nor refused nor failed. */
   get unfinished(): number {
     return this.#unfinished;
   }
@@ -131,26 +148,27 @@ export class Engine {
       // A place is not kept while nothing comes: a trigger may need it.
       await this.#slots.available();
       const received = await this.#options.messenger.receive();
-      if (received === null) return this.#lastDelivery;
+      if (received === null) break;
       const message = this.#accept(received);
       if (message !== null) {
         this.#unfinished += 1;
         await this.#slots.take();
-        this.#run(message, null, message.header.tracking !== null);
+        this.#run("message", { message, tracked: message.header.tracking !== null });
       }
       await this.#breathe();
     }
+    this.#endInput();
+    await this.#lastDelivery;
   }
 
   /** Calls `run` again and again until it yields nothing or `stop` was called, and resolves when all was sent. */
   async produce(): Promise<void> {
-    while (!this.#stopping) {
-      await this.#slots.take();
-      const outcome = await this.#run(null, null, this.#trackingIsDue());
-      if (yieldsNothing(outcome)) break;
+    while (await this.#mayBegin()) {
+      const { outcome } = this.#run("source", { tracked: this.#trackingIsDue() });
+      if (yieldsNothing(await outcome)) break;
       await this.#breathe();
     }
-    return this.#lastDelivery;
+    await this.#lastDelivery;
   }
 
   /**
@@ -166,7 +184,7 @@ export class Engine {
     return true;
   }
 
-  /** Nothing new is begun by sources and triggers. */
+  /** Nothing new is begun by sources and triggers, and what they are making is left. */
   stop(): void {
     this.#stopping = true;
   }
@@ -177,28 +195,44 @@ export class Engine {
     await this.#lastDelivery;
   }
 
-  /** Sends what the operator has left. */
+  /** Sends what the operator has left. Rejects with what `flush` fails with: nobody will call it again. */
   async flush(): Promise<void> {
-    const { operator } = this.#options;
+    const { operator, giveUp } = this.#options;
     if (operator.flush === undefined) return;
     await this.#slots.take();
+    if (giveUp.aborted) return;
     const work = async () => operator.flush!(this.#runContext(null));
-    await this.#start({ work, message: null, tracked: false, counts: false });
-    return this.#lastDelivery;
+    const { delivery } = this.#start({ work, origin: "flush", message: null, tracked: false });
+    const delivered = await delivery;
+    if (delivered.failed) throw delivered.error;
   }
 
   async #runTrigger(name: string, drain: boolean): Promise<void> {
-    while (!this.#stopping) {
-      await this.#slots.take();
-      const outcome = await this.#run(null, name, true);
+    let calls = 0;
+    while (await this.#mayBegin()) {
+      calls += 1;
+      const outcome = await this.#run("trigger", { trigger: name, tracked: true }).outcome;
       if (!drain || outcome.kind === "failed" || yieldsNothing(outcome)) return;
       await this.#breathe();
     }
+    if (calls === 0) this.#options.observer.leftOut(name);
   }
 
-  #run(message: BytesMessage | null, trigger: string | null, tracked: boolean): Promise<Outcome> {
+  /** Resolves when there is a place, which is then taken, or to false if nothing is begun any more. */
+  async #mayBegin(): Promise<boolean> {
+    await this.#slots.take();
+    if (!this.#stopping) return true;
+    this.#slots.free();
+    return false;
+  }
+
+  #run(
+    origin: "message" | "source" | "trigger",
+    call: { readonly message?: BytesMessage; readonly trigger?: string; readonly tracked: boolean },
+  ): StartedCall {
+    const { message = null, trigger = null, tracked } = call;
     const work = async () => this.#options.operator.run(message, this.#runContext(trigger));
-    return this.#start({ work, message, tracked, counts: trigger === null });
+    return this.#start({ work, origin, message, tracked });
   }
 
   /** Reads what was received; null if it cannot be used. */
@@ -221,30 +255,28 @@ export class Engine {
   }
 
   /** Begins a call; its result is sent after those of all calls before it, and then its slot is free. */
-  #start(call: Call): Promise<Outcome> {
+  #start(call: Call): StartedCall {
     if (call.message === null) this.#unfinished += 1;
     this.#options.metrics.underWay.waitingForRun += 1;
-    const outcome = this.#options.overlap ? this.#compute(call) : this.#computeInTurn(call);
-    this.#lastDelivery = this.#lastDelivery.then(async () => this.#deliver(call, await outcome));
-    return outcome;
-  }
-
-  #computeInTurn(call: Call): Promise<Outcome> {
-    const outcome = this.#lastCall.then(() => this.#compute(call));
+    const { overlap } = this.#options;
+    const outcome = overlap ? this.#compute(call) : this.#lastCall.then(() => this.#compute(call));
+    const delivery = this.#lastDelivery.then(async () => this.#deliver(call, await outcome));
+    this.#lastDelivery = delivery;
     // A result that the operator makes while it is read keeps it busy until it has been read.
-    this.#lastCall = outcome.then((value) => (lazyResult(value) ?? { read: null }).read);
-    return outcome;
+    if (!overlap) this.#lastCall = outcome.then((value) => (messagesIn(value)?.lazy ? delivery : undefined));
+    return { outcome, delivery };
   }
 
   async #compute({ work }: Call): Promise<Outcome> {
-    const { kernelSeconds, underWay } = this.#options.metrics;
+    const { giveUp, metrics } = this.#options;
+    const { kernelSeconds, underWay } = metrics;
     underWay.waitingForRun -= 1;
     underWay.running += 1;
     const before = wireTime();
     const started = performance.now();
     try {
-      const result = readResult(await work());
-      return { kind: "done", result, before, after: wireTime() };
+      giveUp.throwIfAborted();
+      return { kind: "done", messages: openResult(await work()), before, after: wireTime() };
     } catch (error) {
       return { kind: "failed", error };
     } finally {
@@ -254,58 +286,90 @@ export class Engine {
     }
   }
 
-  /** Sends what a call came to and frees its slot. Never rejects. */
-  async #deliver(call: Call, outcome: Outcome): Promise<void> {
-    const { metrics, observer } = this.#options;
-    try {
-      if (outcome.kind === "failed") throw outcome.error;
-      const yielded = await this.#sendResult(call, outcome);
-      if (call.counts) this.#failuresInARow = 0;
-      observer.worked(yielded);
-    } catch (error) {
-      this.#report(call, error);
-    } finally {
-      lazyResult(outcome)?.markRead();
-      metrics.underWay.waitingForSend -= 1;
+  /** Sends what a call came to and frees its slot. Never rejects, since all later results wait for this one. */
+  async #deliver(call: Call, outcome: Outcome): Promise<Delivered> {
+    const { giveUp, metrics } = this.#options;
+    const delivered = await this.#trySend(call, outcome);
+    metrics.underWay.waitingForSend -= 1;
+    // What is given up stays unfinished, whatever a call makes of it.
+    if (!delivered.failed || !giveUp.aborted) {
       this.#unfinished -= 1;
-      this.#slots.free();
+      try {
+        this.#tell(call, delivered);
+      } catch (error) {
+        // Not the message's fault, and nobody here can do anything about it.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+    this.#slots.free();
+    return delivered;
+  }
+
+  async #trySend(call: Call, outcome: Outcome): Promise<Delivered> {
+    try {
+      this.#options.giveUp.throwIfAborted();
+      if (outcome.kind === "failed") throw outcome.error;
+      return { failed: false, yielded: await this.#sendResult(call, outcome) };
+    } catch (error) {
+      return { failed: true, error };
     }
   }
 
-  #report(call: Call, error: unknown): void {
-    const { observer, context } = this.#options;
-    // What is given up is counted by whoever gave up.
-    if (context().signal.aborted) return;
-    // Bad input is the sender's fault: it stops nothing, however much of it comes. A meta that cannot be sent is not.
-    if (error instanceof WireError && error.code !== "STEMLINE_WIRE_META" && call.message !== null) {
+  #tell({ origin, message }: Call, delivered: Delivered): void {
+    const { observer } = this.#options;
+    // A trigger or a flush that fails says nothing about the messages that come.
+    const counts = origin === "message" || origin === "source";
+    if (!delivered.failed) {
+      if (counts) this.#failuresInARow = 0;
+      observer.worked(delivered.yielded);
+      return;
+    }
+    const { error } = delivered;
+    // Bad input is the sender's fault: it stops nothing, however much of it comes.
+    if (message !== null && error instanceof WireError && isFaultOf(message, error)) {
       observer.rejected(error.code, error.message);
       return;
     }
-    if (call.counts) this.#failuresInARow += 1;
-    observer.failed(error, call.counts ? this.#failuresInARow : 0);
+    if (counts) this.#failuresInARow += 1;
+    observer.failed(error, counts ? this.#failuresInARow : 0);
   }
 
   /** Resolves to whether there was anything to send. */
   async #sendResult(call: Call, outcome: Outcome & { kind: "done" }): Promise<boolean> {
-    const { result, before, after } = outcome;
+    const { messages, before, after } = outcome;
+    const { operatorId, observer } = this.#options;
     let tracking = call.message?.header.tracking ?? null;
     let yielded = false;
-    for await (const made of messagesOf(result)) {
-      let message = withTracking(made, tracking);
-      if (call.tracked && !yielded) message = trackOperator(message, this.#options.operatorId, before, after);
-      await this.#send(message);
-      // Of several messages the first one carries the list on, so that a way is not counted twice.
-      tracking = null;
-      yielded = true;
+    try {
+      while (messages !== null && !(messages.lazy && this.#isToEnd(call))) {
+        const made = await messages.next();
+        if (made === null) break;
+        let message = withTracking(made, tracking);
+        if (call.tracked && !yielded) message = trackOperator(message, operatorId, before, after);
+        await this.#send(message);
+        // Of several messages the first one carries the list on, so that a way is not counted twice.
+        tracking = null;
+        yielded = true;
+        await this.#breathe();
+      }
+    } finally {
+      await messages?.end();
     }
     if (!call.tracked) return yielded;
     if (!yielded) {
       // A source that has made nothing has nothing to say.
       if (call.message === null) return false;
-      this.#arrived(trackOperator(call.message, this.#options.operatorId, before, after));
+      this.#arrived(trackOperator(call.message, operatorId, before, after));
     }
-    this.#options.observer.passed({ beforeKernel: before, afterKernel: after, afterSend: wireTime() });
+    observer.passed({ beforeKernel: before, afterKernel: after, afterSend: wireTime() });
     return yielded;
+  }
+
+  /** Whether a call makes no more messages: those of sources and triggers may have no end. */
+  #isToEnd({ origin }: Call): boolean {
+    return this.#stopping && (origin === "source" || origin === "trigger");
   }
 
   /** Sends a message to every output port and waits until all have taken it. */
@@ -352,44 +416,23 @@ export class Engine {
   }
 }
 
-function readResult(result: RunResult | undefined): Result {
-  if (result === null || result === undefined) return null;
-  if (isMessage(result)) return [result];
-  if (Array.isArray(result) && result.every(isMessage)) return result;
-  const { promise: read, resolve: markRead } = withResolvers();
-  return { messages: openResult(result), read, markRead };
+/** True for input that cannot be used; of a meta that cannot be sent, if it was handed on as it came. */
+function isFaultOf(message: BytesMessage, error: WireError): boolean {
+  if (error.code !== "STEMLINE_WIRE_META") return true;
+  try {
+    encodeMessage(message);
+    return false;
+  } catch {
+    return true;
+  }
 }
 
-function withResolvers(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = () => {};
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}
-
-function lazyResult(outcome: Outcome): LazyResult | null {
-  return outcome.kind === "done" && outcome.result !== null && "messages" in outcome.result
-    ? outcome.result
-    : null;
+function messagesIn(outcome: Outcome): ResultMessages | null {
+  return outcome.kind === "done" ? outcome.messages : null;
 }
 
 function yieldsNothing(outcome: Outcome): boolean {
-  return outcome.kind === "done" && outcome.result === null;
-}
-
-async function* messagesOf(result: Result): AsyncGenerator<BytesMessage> {
-  if (result === null) return;
-  if (!("messages" in result)) return yield* result;
-  try {
-    for (;;) {
-      const message = await result.messages.next();
-      if (message === null) return;
-      yield message;
-    }
-  } finally {
-    await result.messages.end();
-  }
+  return outcome.kind === "done" && outcome.messages === null;
 }
 
 function byteLength(parts: readonly Uint8Array[]): number {

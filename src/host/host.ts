@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { HostError, StemlineError, WireError } from "../errors.ts";
+import { errorText, HostError, PipelineError, StemlineError, WireError } from "../errors.ts";
 import { defaultBackend } from "../native/kernels.ts";
 import type { Operator, OperatorContext } from "../operator/define-operator.ts";
 import type { RuntimePipeline } from "../spec/expand-pipeline.ts";
@@ -23,6 +23,7 @@ import { KeyValues } from "./key-values.ts";
 import type { HostLog } from "./log.ts";
 import type { Messenger, MessengerObserver } from "./messenger.ts";
 import type { HostMetrics } from "./metrics.ts";
+import { atMostEvery, within } from "./pace.ts";
 import { HostParameters } from "./parameters.ts";
 
 export interface HostOptions {
@@ -30,7 +31,7 @@ export interface HostOptions {
   readonly operator: Operator;
   readonly log: HostLog;
   readonly metrics: HostMetrics;
-  /** Ends the operator in good order when aborted; an Error as reason makes it a failure. */
+  /** Ends the operator in good order when aborted; a HostError as reason makes it a failure. */
   readonly stop: AbortSignal;
   /** Ends it at once. */
   readonly giveUp: AbortSignal;
@@ -48,7 +49,7 @@ export interface HostReport {
   readonly sent: number;
   readonly rejected: number;
   readonly failed: number;
-  /** Messages that were received, or made by a source, and given up unfinished. */
+  /** Messages that were received, and calls of a source or trigger, that were given up unfinished. */
   readonly discarded: number;
   /** Upper bound for messages that were handed to the network's queues and may not have left. */
   readonly unsentAtMost: number;
@@ -59,14 +60,26 @@ const pipelineMetricsPerSecond = 10;
 
 const upstreamReminderMs = 10_000;
 const parameterRetryMs = 1000;
+const parameterWarningMs = 10_000;
 
 /** After so long without a peer a port is not waited for any more at shutdown. */
 const peerlessMs = 1000;
 
+/** What is given up: how long to look for messages that have arrived, which are counted, and to remove keys. */
+const countingMs = 500;
+const leavingMs = 500;
+
+/** Of messages that are refused and calls that fail, so many lines are written; all are counted. */
+const errorLineMs = 1000;
+
 /** What is said in a status must fit into a message with room to spare. */
 const longestErrorText = 2000;
 
-/** Parts of the time for a shutdown at the end of which work, and after it the sending of what is queued, must be over. */
+/**
+ * Parts of the time for a shutdown at the end of which waiting for the connections of upstream ports that are gone, then
+ * work, and after it the sending of what is queued must be over.
+ */
+const upstreamShare = 0.25;
 const workShare = 0.75;
 const flushShare = 0.9;
 
@@ -87,6 +100,7 @@ class Host {
   readonly #abandon = new AbortController();
   readonly #subscriptions: Subscription[] = [];
   readonly #log: HostLog;
+  readonly #isErrorLineDue = new Map<string, () => boolean>();
   #failure: unknown = null;
   #control: ControlPlane | null = null;
   #keys: KeyValues | null = null;
@@ -98,8 +112,8 @@ class Host {
     inputs: [],
     outputs: [],
   };
-  /** Upstream ports that have an address now. */
-  readonly #upstream = new Set<string>();
+  /** Where upstream ports can be reached now. */
+  readonly #upstream = new Map<string, readonly string[]>();
   #status: OperatorStatus = "initializing";
   #errors: readonly { message: string; timestamp: number }[] = [];
   #timing: PassageTimes | null = null;
@@ -113,9 +127,7 @@ class Host {
     this.#options = options;
     this.#log = options.log;
     const stop = () => {
-      if (options.stop.reason instanceof Error && options.stop.reason.name !== "AbortError") {
-        this.#failure ??= options.stop.reason;
-      }
+      if (options.stop.reason instanceof HostError) this.#failure ??= options.stop.reason;
       this.#stop.abort();
     };
     if (options.stop.aborted) stop();
@@ -143,7 +155,8 @@ class Host {
     });
     const parameters = new HostParameters(view.operator, operator, config.mountFolder);
     this.#announce(pipeline, view);
-    this.#keepParametersPublished(view.operator.canonical_id, parameters);
+    const publish = this.#keepParametersPublished(view.operator.canonical_id, parameters);
+    this.#listenForParameters(view.operator.canonical_id, parameters, publish);
     await this.#untilStopped(this.#keys!.putAll());
 
     const context = () => this.#context(view.operator.canonical_id, parameters);
@@ -165,6 +178,7 @@ class Host {
       operator,
       state,
       context,
+      giveUp: this.#abandon.signal,
       overlap: view.operator.parallel_config?.type === "embarrassing",
       inflight: config.inflight,
       inputs,
@@ -182,10 +196,13 @@ class Host {
           this.#timing = times;
         },
         arrived: (tracking) => this.#publishTracking(tracking),
+        leftOut: (trigger) => {
+          metrics.triggers.inc({ outcome: "left out" });
+          this.#log.warn({ trigger }, "an accepted trigger was not run: the operator ends");
+        },
       },
     });
     this.#engine = engine;
-    this.#listenForParameters(view.operator.canonical_id, parameters);
     this.#listenForTriggers(view, engine);
     this.#work = this.#begin(view, engine);
     // What goes wrong here is no failure of a message: the operator cannot go on.
@@ -244,10 +261,11 @@ class Host {
     const { metrics, createMessenger } = this.#options;
     return createMessenger({
       connected: (port, address) => this.#log.debug({ port, address }, "connected"),
-      disconnected: (port, address) => {
+      disconnected: (port, address, lostAtMost) => {
         metrics.connectionsLost.inc({ port });
-        const text = "connection ended; messages that waited in its queue are lost";
-        this.#log.warn({ port, canonical_port: canonicalIds.get(port), address }, text);
+        const text =
+          lostAtMost > 0 ? "connection ended; what waited in its queue is lost" : "connection ended";
+        this.#log.warn({ port, canonical_port: canonicalIds.get(port), address, lostAtMost }, text);
       },
     });
   }
@@ -275,22 +293,25 @@ class Host {
     await this.#untilStopped(this.#keys!.putAll());
   }
 
-  /** Follows the addresses of all upstream ports; resolves when each of them has one. */
+  /**
+   * Follows the addresses of all upstream ports; resolves when each of them has one. Only then is anything connected:
+   * nothing is received before it can be computed.
+   */
   async #connectInputs(view: OperatorView, messenger: Messenger): Promise<void> {
     const missing = new Set(view.inputs.flatMap(({ upstream }) => upstream));
-    const readers = new Map<string, string[]>();
-    for (const { id, upstream } of view.inputs) {
-      messenger.openInput(id);
-      for (const upstreamId of upstream) readers.set(upstreamId, [...(readers.get(upstreamId) ?? []), id]);
-    }
+    const upstreamIds = [...missing];
+    const connect = (upstreamId: string) => {
+      for (const { id, upstream } of view.inputs) {
+        if (upstream.includes(upstreamId)) this.#connect(messenger, id, upstreamId);
+      }
+    };
+    for (const { id } of view.inputs) messenger.openInput(id);
     await this.#untilStopped(
       new Promise<void>((resolve, reject) => {
-        for (const [upstreamId, inputIds] of readers) {
+        for (const upstreamId of upstreamIds) {
           const follow = (value: Uint8Array | null) => {
-            const addresses = this.#upstreamAddresses(upstreamId, value);
-            if (addresses.length === 0) return;
-            this.#upstream.add(upstreamId);
-            for (const inputId of inputIds) this.#connect(messenger, inputId, upstreamId, addresses);
+            if (!this.#followUpstream(upstreamId, value)) return;
+            if (missing.size === 0) return connect(upstreamId);
             missing.delete(upstreamId);
             if (missing.size === 0) resolve();
           };
@@ -300,6 +321,7 @@ class Host {
         else this.#remindOfUpstream(missing, reject);
       }),
     );
+    for (const upstreamId of upstreamIds) connect(upstreamId);
     for (const [index, { id, canonicalId }] of view.inputs.entries()) {
       const { count } = this.#ports.inputs[index]!;
       this.#keys!.add("stat", portKey(id), () => inputPortStatusJson({ id, canonicalId }));
@@ -316,24 +338,27 @@ class Host {
     }
   }
 
-  #upstreamAddresses(upstreamId: string, value: Uint8Array | null): string[] {
+  /** Notes where an upstream port can be reached; false if its value does not say so. */
+  #followUpstream(upstreamId: string, value: Uint8Array | null): boolean {
     if (value === null) {
       this.#upstream.delete(upstreamId);
       this.#log.warn({ upstream: upstreamId }, "upstream port is gone; staying connected until it is back");
-      return [];
+      return false;
     }
     try {
-      return readPortAddresses(value).map(connectAddress);
+      const addresses = readPortAddresses(value).map(connectAddress);
+      if (addresses.length > 0) this.#upstream.set(upstreamId, addresses);
+      return addresses.length > 0;
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#log.error({ upstream: upstreamId, code: error.code }, error.message);
-      return [];
+      return false;
     }
   }
 
-  #connect(messenger: Messenger, inputId: string, upstreamId: string, addresses: readonly string[]): void {
+  #connect(messenger: Messenger, inputId: string, upstreamId: string): void {
     try {
-      messenger.connect(inputId, upstreamId, addresses);
+      messenger.connect(inputId, upstreamId, this.#upstream.get(upstreamId) ?? []);
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
       this.#log.error({ upstream: upstreamId, code: error.code }, error.message);
@@ -368,7 +393,11 @@ class Host {
     return engine.produce();
   }
 
-  #listenForParameters(canonicalId: string, parameters: HostParameters): void {
+  #listenForParameters(
+    canonicalId: string,
+    parameters: HostParameters,
+    publish: (names: readonly string[]) => void,
+  ): void {
     const { metrics } = this.#options;
     this.#subscriptions.push(
       this.#control!.consumeParameterUpdates(canonicalId, (body) => {
@@ -376,7 +405,8 @@ class Host {
           const name = parameters.update(body);
           metrics.parameterUpdates.inc({ outcome: "taken" });
           this.#log.info({ parameter: name, value: parameters.current[name] }, "parameter was changed");
-          setImmediate(() => void this.#publishParameters(canonicalId, parameters, [name]));
+          // After the update was acknowledged.
+          setImmediate(() => publish([name]));
           return true;
         } catch (error) {
           if (!(error instanceof StemlineError)) throw error;
@@ -388,34 +418,46 @@ class Host {
     );
   }
 
-  /** Others find the values there, also after the server came back without its state. */
-  #keepParametersPublished(canonicalId: string, parameters: HostParameters): void {
-    const publishAll = () => void this.#publishParameters(canonicalId, parameters, parameters.names);
-    this.#control!.onConnectionChange((connected) => {
-      if (connected) publishAll();
-    });
-    publishAll();
-  }
-
-  async #publishParameters(
+  /**
+   * Others find the values there, also after the server came back without its state. Returns what publishes the values of
+   * some parameters again.
+   */
+  #keepParametersPublished(
     canonicalId: string,
     parameters: HostParameters,
-    names: readonly string[],
-  ): Promise<void> {
+  ): (names: readonly string[]) => void {
     const control = this.#control!;
-    let warned = false;
-    for (const name of names) {
-      while (control.connected && !this.#stop.signal.aborted) {
-        try {
-          await control.publishParameter(canonicalId, name, parameters.acknowledgement(name));
-          break;
-        } catch (error) {
-          if (!warned) this.#log.warn({ error, parameter: name }, "parameter values cannot be published yet");
-          warned = true;
-          await delay(parameterRetryMs);
-        }
+    const pending = new Set<string>();
+    const isWarningDue = atMostEvery(parameterWarningMs);
+    let publishing = false;
+
+    async function publishOne(name: string, log: HostLog): Promise<void> {
+      pending.delete(name);
+      try {
+        await control.publishParameter(canonicalId, name, parameters.acknowledgement(name));
+      } catch (error) {
+        pending.add(name);
+        if (isWarningDue()) log.warn({ error, parameter: name }, "a parameter value cannot be published yet");
       }
     }
+
+    const publishPending = async () => {
+      publishing = true;
+      while (pending.size > 0 && control.connected && !this.#stop.signal.aborted) {
+        for (const name of [...pending]) await publishOne(name, this.#log);
+        if (pending.size > 0) await delay(parameterRetryMs);
+      }
+      publishing = false;
+    };
+    const publish = (names: readonly string[]) => {
+      for (const name of names) pending.add(name);
+      if (!publishing) void publishPending();
+    };
+    control.onConnectionChange((connected) => {
+      if (connected) publish(parameters.names);
+    });
+    publish(parameters.names);
+    return publish;
   }
 
   #listenForTriggers({ operator }: OperatorView, engine: Engine): void {
@@ -457,10 +499,31 @@ class Host {
       signal: this.#abandon.signal,
       publishImage: (image) => {
         this.#shownImages = canonicalId;
-        return control.publishImage(canonicalId, image);
+        return this.#show("picture", () => control.publishImage(canonicalId, image));
       },
-      publishTable: (tables) => control.publishTable(canonicalId, JSON.stringify({ tables })),
+      publishTable: (tables) =>
+        this.#show("table", () => control.publishTable(canonicalId, JSON.stringify({ tables }))),
     };
+  }
+
+  /** What cannot be shown because of NATS is no reason to stop data; what can never be shown is the author's error. */
+  async #show(what: string, publish: () => Promise<void>): Promise<void> {
+    const { displays } = this.#options.metrics;
+    try {
+      await publish();
+      displays.inc({ outcome: "shown" });
+    } catch (error) {
+      if (!(error instanceof HostError) || error.code === "STEMLINE_PUBLISH_TOO_LARGE") throw error;
+      displays.inc({ outcome: "left out" });
+      this.#logError("display", "warn", { code: error.code }, `a ${what} cannot be shown: ${error.message}`);
+    }
+  }
+
+  /** Writes a line unless one of the same kind was written a moment ago. */
+  #logError(kind: string, level: "warn" | "error", fields: object, text: string): void {
+    const isDue = this.#isErrorLineDue.get(kind) ?? atMostEvery(errorLineMs);
+    this.#isErrorLineDue.set(kind, isDue);
+    if (isDue()) this.#log[level](fields, text);
   }
 
   #nameBackend(): void {
@@ -477,7 +540,7 @@ class Host {
   #countRejected(reason: string, text: string): void {
     this.#rejected += 1;
     this.#options.metrics.rejected.inc({ reason });
-    this.#log.warn({ reason }, `message was refused: ${text}`);
+    this.#logError(reason, "warn", { reason, rejected: this.#rejected }, `message was refused: ${text}`);
     this.#showError(text);
   }
 
@@ -485,7 +548,7 @@ class Host {
     this.#failed += 1;
     this.#options.metrics.failures.inc();
     const text = errorText(error);
-    this.#log.error({ error, in_a_row: inARow }, `run failed: ${text}`);
+    this.#logError("run", "error", { error, in_a_row: inARow, failed: this.#failed }, `run failed: ${text}`);
     this.#showError(text);
     if (inARow < maxFailuresInARow) return;
     const message = `run failed ${maxFailuresInARow} times in a row, the last time with: ${text}`;
@@ -495,7 +558,9 @@ class Host {
   /** Of the errors until work resumes the first is shown, as in interactEM. */
   #showError(text: string): void {
     if (this.#errors.length > 0) return;
-    this.#errors = [{ message: text.slice(0, longestErrorText), timestamp: Date.now() / 1000 }];
+    // The cut may be in the middle of a character, and not every reader takes half of one.
+    const message = Buffer.from(text.slice(0, longestErrorText)).toString();
+    this.#errors = [{ message, timestamp: Date.now() / 1000 }];
     this.#keys?.changed();
   }
 
@@ -552,45 +617,50 @@ class Host {
     if (this.#failure === null) this.#log.info({}, "stopping");
     else this.#log.error({}, `stopping: ${errorText(this.#failure)}`);
 
-    await this.#finishWork(() => remainingMs(workShare));
-    const closing = this.#messenger?.close(remainingMs(flushShare));
+    await this.#finishWork(remainingMs);
+    const closing = this.#messenger?.close(remainingMs(flushShare), giveUp);
     const { unsentAtMost } = (await closing) ?? { unsentAtMost: 0 };
-    await this.#atMost(remainingMs(1), this.#tearDown());
-    await this.#atMost(Math.max(500, remainingMs(1)), this.#leave());
+    // Until its port was closed a message could still be taken.
+    this.#discarded = this.#engine?.unfinished ?? 0;
+    this.#options.metrics.discarded.inc(this.#discarded);
+    await within(remainingMs(1), this.#tearDown(), giveUp);
+    const leaving = this.#leave();
+    if (!(await within(remainingMs(1), leaving, giveUp))) await within(leavingMs, leaving);
     return this.#report(unsentAtMost);
   }
 
   /** Has everything that was received computed and sent, or gives up what cannot be. */
-  async #finishWork(remainingMs: () => number): Promise<void> {
-    const { giveUp, metrics } = this.#options;
+  async #finishWork(remainingMs: (share: number) => number): Promise<void> {
+    const { giveUp } = this.#options;
     const engine = this.#engine;
-    if (engine === null) return;
+    const messenger = this.#messenger;
+    if (engine === null || messenger === null) return;
     engine.stop();
     let finished = false;
     const work = this.#work
       .then(() => engine.flush())
-      .catch(() => undefined)
+      .catch((error) => this.#fail(error))
       .then(() => {
         finished = true;
       });
-    let received = Number.NaN;
     let peerlessSince = Number.POSITIVE_INFINITY;
-    while (!finished && !giveUp.aborted && remainingMs() > 0) {
-      // What upstream ports that are gone have sent may still be on its way, and has an end.
-      const before = received;
-      received = totalMessages(this.#ports.inputs);
-      if (this.#upstream.size > 0 || (received === before && engine.unfinished === 0)) {
-        this.#messenger!.stopReceiving();
-      }
-      await Promise.race([work, delay(50, undefined, { signal: giveUp }).catch(() => undefined)]);
-      const hopeless = [...engine.blockedOutputs].some((id) => this.#messenger!.peers(id) === 0);
+    while (!finished && !giveUp.aborted && remainingMs(workShare) > 0) {
+      if (!this.#mayHaveMoreInput(messenger) || remainingMs(upstreamShare) === 0) messenger.stopReceiving();
+      await within(50, work, giveUp);
+      const hopeless = [...engine.blockedOutputs].some((id) => messenger.peers(id) === 0);
       peerlessSince = hopeless ? Math.min(peerlessSince, performance.now()) : Number.POSITIVE_INFINITY;
       if (performance.now() - peerlessSince > peerlessMs) break;
     }
-    if (finished) return;
-    this.#discarded = engine.unfinished;
-    metrics.discarded.inc(this.#discarded);
+    if (finished && engine.unfinished === 0) return;
     this.#abandon.abort();
+    // What has arrived is taken in, and counted.
+    messenger.stopReceiving();
+    await within(countingMs, engine.inputEnded);
+  }
+
+  /** Whether upstream ports have all ended, and what they sent last may still be on its way. */
+  #mayHaveMoreInput(messenger: Messenger): boolean {
+    return this.#upstream.size === 0 && this.#ports.inputs.some(({ id }) => messenger.peers(id) > 0);
   }
 
   async #tearDown(): Promise<void> {
@@ -602,18 +672,16 @@ class Host {
   }
 
   async #leave(): Promise<void> {
+    await this.#keys?.remove();
     if (this.#shownImages !== null && this.#control!.connected) {
       await this.#control!.purgeImages(this.#shownImages).catch((error) =>
         this.#log.debug({ error }, "pictures cannot be removed"),
       );
     }
-    await this.#keys?.remove();
     await Promise.allSettled(this.#subscriptions.map((subscription) => subscription.stop()));
-    await this.#control?.close();
-  }
-
-  async #atMost(ms: number, work: Promise<void>): Promise<void> {
-    await Promise.race([work, delay(ms, undefined, { ref: false })]);
+    await this.#control
+      ?.close()
+      .catch((error) => this.#log.debug({ error }, "NATS cannot be left in good order"));
   }
 
   #report(unsentAtMost: number): HostReport {
@@ -634,14 +702,11 @@ function parseJson(body: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
   } catch (cause) {
-    throw new WireError("STEMLINE_WIRE_PIPELINE", "Runtime pipeline: expected JSON text in UTF-8", { cause });
+    const message = "Runtime pipeline: expected JSON text in UTF-8";
+    throw new PipelineError("STEMLINE_PIPELINE_JSON", message, [], { cause });
   }
 }
 
 function totalMessages(ports: readonly EnginePort[]): number {
   return ports.reduce((sum, { count }) => sum + count.messages, 0);
-}
-
-function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -79,7 +79,14 @@ export class KeyValues {
     this.#stopped = true;
     clearInterval(this.#timer);
     if (this.#changeTimer !== null) clearTimeout(this.#changeTimer);
-    if (!this.#control.connected) return;
-    await Promise.allSettled(this.#entries.map(({ bucket, key }) => this.#control.remove(bucket, key)));
+    if (!this.#control.connected) {
+      this.#log.warn({}, "keys cannot be removed without NATS; they expire after 30 s");
+      return;
+    }
+    const removals = this.#entries.map(({ bucket, key }) => this.#control.remove(bucket, key));
+    const failure = (await Promise.allSettled(removals)).find(({ status }) => status === "rejected");
+    if (failure?.status === "rejected") {
+      this.#log.warn({ error: failure.reason }, "keys could not be removed; they expire after 30 s");
+    }
   }
 }

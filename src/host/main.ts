@@ -1,4 +1,13 @@
-import { ParameterError, PipelineError, SpecError, StemlineError, UsageError } from "../errors.ts";
+import {
+  errorText,
+  HostError,
+  ParameterError,
+  PipelineError,
+  SpecError,
+  StemlineError,
+  UsageError,
+} from "../errors.ts";
+import type { Operator } from "../operator/define-operator.ts";
 import { loadOperator } from "../operator/load-operator.ts";
 import { readHostConfig } from "./config.ts";
 import { type HostReport, runHost } from "./host.ts";
@@ -30,20 +39,35 @@ export async function startOperator(runFile: string, env: NodeJS.ProcessEnv): Pr
   const log = createLog(config.logLevel, config.operatorId);
   const stop = new AbortController();
   const giveUp = new AbortController();
+  let signals = 0;
   const onSignal = (signal: NodeJS.Signals) => {
-    log.info({ signal }, stop.signal.aborted ? "second signal: giving up" : "signal received");
-    if (stop.signal.aborted) giveUp.abort();
+    signals += 1;
+    log.info({ signal }, signals === 1 ? "signal received" : "another signal: giving up");
+    if (signals > 1) giveUp.abort();
     stop.abort();
+  };
+  let uncaught: HostError | null = null;
+  const onUncaught = (error: unknown) => {
+    uncaught ??= new HostError("STEMLINE_UNCAUGHT", `Outside of run, uncaught: ${errorText(error)}`, {
+      cause: error,
+    });
+    log.error({ error }, `an error that nobody caught: ${errorText(error)}`);
+    stop.abort(uncaught);
   };
   // Left on: a signal during the last moments must not kill what is being written.
   process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
   // Instead of the command line's own handler, which ends the process at once.
-  process.removeAllListeners("uncaughtException").on("uncaughtException", (error) => stop.abort(error));
+  process.removeAllListeners("uncaughtException").on("uncaughtException", onUncaught);
 
   const metrics = new HostMetrics();
   let server: MetricsServer | null = null;
   try {
-    const operator = await loadOperator(runFile);
+    const operator = await unlessAborted(loadOperator(runFile), stop.signal);
+    if (operator === null) {
+      if (uncaught !== null) return concludeFailure(uncaught, log);
+      log.info({}, "stopped before run.ts was loaded");
+      return hostExitCodes.stopped;
+    }
     if (config.metricsPort !== null) {
       server = await serveMetrics(metrics.registry, config.metricsHost, config.metricsPort);
       log.info({ host: config.metricsHost, port: server.port }, "metrics are served");
@@ -74,12 +98,22 @@ export async function startOperator(runFile: string, env: NodeJS.ProcessEnv): Pr
           observer,
         }),
     });
-    return conclude(report, log);
+    // One that came during the shutdown is not in the report.
+    return conclude({ ...report, failure: report.failure ?? uncaught }, log);
   } catch (error) {
     return concludeFailure(error, log);
   } finally {
     server?.close();
   }
+}
+
+/** Null if the signal comes first: what run.ts does when it is loaded may have no end. */
+async function unlessAborted(loading: Promise<Operator>, signal: AbortSignal): Promise<Operator | null> {
+  const aborted = new Promise<null>((resolve) => {
+    if (signal.aborted) resolve(null);
+    signal.addEventListener("abort", () => resolve(null), { once: true });
+  });
+  return Promise.race([loading, aborted]);
 }
 
 function conclude({ failure, gaveUp, ...counts }: HostReport, log: HostLog): number {
@@ -92,10 +126,7 @@ function conclude({ failure, gaveUp, ...counts }: HostReport, log: HostLog): num
 
 function concludeFailure(error: unknown, log: HostLog): number {
   const known = error instanceof StemlineError;
-  log.fatal(
-    known ? { code: error.code } : { error },
-    `the operator ended: ${error instanceof Error ? error.message : String(error)}`,
-  );
+  log.fatal(known ? { code: error.code } : { error }, `the operator ended: ${errorText(error)}`);
   const unusable = [UsageError, PipelineError, ParameterError, SpecError].some(
     (kind) => error instanceof kind,
   );

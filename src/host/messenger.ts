@@ -7,19 +7,18 @@ export interface ReceivedParts {
 
 /** What became of the messages that a messenger had accepted and not sent when it was closed. */
 export interface CloseReport {
-  /** They have left this process. */
-  readonly flushed: boolean;
-  /** Upper bound for the messages that have not; 0 if `flushed`. */
+  /** Upper bound for those that have not left this process. */
   readonly unsentAtMost: number;
 }
 
 /**
  * Told what happens to connections, except those that this side closes. The address is the one that an input port connects
- * to or an output port is bound to. An output's lost connection may take messages with it that waited in its queue.
+ * to or an output port is bound to. An output's lost connection may take messages with it that waited in its queue:
+ * `lostAtMost` is an upper bound.
  */
 export interface MessengerObserver {
   connected?(portId: string, address: string): void;
-  disconnected?(portId: string, address: string): void;
+  disconnected?(portId: string, address: string, lostAtMost: number): void;
 }
 
 /**
@@ -54,10 +53,10 @@ export interface Messenger {
    * Rejects with HostError `STEMLINE_PORT_CLOSED` if the messenger is closed before that.
    */
   send(portId: string, parts: readonly Uint8Array[]): Promise<void>;
-  /** Number of peers that are connected to an output port now. */
-  peers(outputId: string): number;
+  /** Number of peers that a port is connected to now. */
+  peers(portId: string): number;
   /** From now on `receive` gives out what has arrived in this process, then null. */
   stopReceiving(): void;
-  /** Closes all ports; waits at most `flushMs` for accepted messages to leave. */
-  close(flushMs: number): Promise<CloseReport>;
+  /** Closes all ports; waits at most `flushMs`, or until `giveUp` is aborted, for accepted messages to leave. */
+  close(flushMs: number, giveUp?: AbortSignal): Promise<CloseReport>;
 }

@@ -41,6 +41,7 @@ export class HostMetrics {
     "Ways of tracked messages at their last operator",
     ["outcome"],
   );
+  readonly displays = this.#counter("displays_total", "Pictures and tables to be shown", ["outcome"]);
   readonly natsConnected = this.#gauge("nats_connected", "1 while NATS is connected");
   readonly kernelSeconds = new Histogram({
     name: "stemline_kernel_seconds",
@@ -133,8 +134,8 @@ export interface MetricsServer {
  * @throws HostError `STEMLINE_METRICS_BIND` if the port cannot be bound.
  */
 export async function serveMetrics(registry: Registry, host: string, port: number): Promise<MetricsServer> {
-  const server: Server = createServer(async (request, response) => {
-    if (request.method !== "GET" || request.url !== "/metrics") {
+  const server: Server = createServer(async ({ method, url }, response) => {
+    if (!["GET", "HEAD"].includes(method ?? "") || url?.split("?", 1)[0] !== "/metrics") {
       response.writeHead(404).end();
       return;
     }
@@ -148,6 +149,8 @@ export async function serveMetrics(registry: Registry, host: string, port: numbe
     });
     server.listen(port, host, resolve);
   });
+  // Whatever happens to it later is no reason to end an operator.
+  server.on("error", () => {});
   // The process ends when its work does, whoever is still connected here.
   server.unref();
   const address = server.address();

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -37,7 +38,7 @@ import {
   wsconnect,
 } from "@nats-io/transport-node";
 import { WebSocket as NodeWebSocket } from "ws";
-import { HostError } from "../errors.ts";
+import { errorText, HostError } from "../errors.ts";
 import type { Logger } from "../operator/define-operator.ts";
 import {
   bucketStream,
@@ -53,9 +54,10 @@ import {
 } from "../wire/subjects.ts";
 import type { NatsCredentials } from "./config.ts";
 import type { Bucket, ControlPlane, Subscription } from "./control-plane.ts";
+import { atMostEvery, within } from "./pace.ts";
 
 export interface NatsOptions {
-  /** `nats://`, `tls://`, `ws://` or `wss://`. The last two forms with `s` refuse a server without TLS. */
+  /** `nats://`, `tls://`, `ws://` or `wss://`; `tls://` and `wss://` refuse a server without TLS. */
   readonly url: string;
   readonly credentials: NatsCredentials;
   /** Name of the connection on the server. */
@@ -172,9 +174,20 @@ async function authenticatorFor(credentials: NatsCredentials): Promise<Authentic
     return usable(nkeyAuthenticator(new TextEncoder().encode(credentials.seed.trim())), "nkey seed");
   }
   const content = await readFile(credentials.file).catch((error: unknown) => {
-    throw new HostError("STEMLINE_NATS_REFUSED", `Cannot read the NATS credentials: ${reasonOf(error)}`);
+    throw new HostError("STEMLINE_NATS_REFUSED", `Cannot read the NATS credentials: ${errorText(error)}`);
   });
-  return usable(credsAuthenticator(content), `credentials file ${credentials.file}`);
+  let latest = usable(credsAuthenticator(content), `credentials file ${credentials.file}`);
+  return (nonce) => {
+    // Read at every connection: users expire, and whoever issued them puts new ones there. Must not throw here.
+    try {
+      const renewed = credsAuthenticator(readFileSync(credentials.file));
+      const answer = renewed(nonce);
+      latest = renewed;
+      return answer;
+    } catch {
+      return latest(nonce);
+    }
+  };
 }
 
 /** The same authenticator, after a trial that shows whether its seed can be read. */
@@ -201,7 +214,7 @@ async function firstConnection(options: NatsOptions, authenticator: Authenticato
       return connection;
     } catch (error) {
       signal?.throwIfAborted();
-      const reason = reasonOf(error);
+      const reason = errorText(error);
       if (isRefusal(error)) {
         throw new HostError(
           "STEMLINE_NATS_REFUSED",
@@ -230,7 +243,8 @@ async function firstConnection(options: NatsOptions, authenticator: Authenticato
 function dial(options: NatsOptions, authenticator: Authenticator): Promise<NatsConnection> {
   const { protocol } = new URL(options.url);
   const settings: ConnectionOptions = {
-    servers: options.url,
+    // Its user is of no use with these credentials, and nats.js takes it for a part of the address.
+    servers: withoutUser(options.url),
     name: options.name,
     authenticator,
     timeout: dialTimeoutMs,
@@ -414,7 +428,7 @@ function keepUp(link: Link, what: string, session: (signal: AbortSignal) => Prom
         if (link.connected) await session(signal);
       } catch (error) {
         const isNews = link.connected && !signal.aborted && isWarningDue();
-        if (isNews) link.log.warn({ reason: reasonOf(error) }, `${what} is interrupted; trying again`);
+        if (isNews) link.log.warn({ reason: errorText(error) }, `${what} is interrupted; trying again`);
       }
       await sleep(retryMs, undefined, { signal }).catch(() => {});
     }
@@ -532,7 +546,9 @@ async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
     return await action();
   } catch (error) {
     if (error instanceof HostError) throw error;
-    throw new HostError("STEMLINE_PUBLISH_FAILED", `Could not ${what}: ${reasonOf(error)}`, { cause: error });
+    throw new HostError("STEMLINE_PUBLISH_FAILED", `Could not ${what}: ${errorText(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -563,8 +579,8 @@ async function fetchPipeline(
   const remaining = () => Math.max(1, Math.ceil(deadline - performance.now()));
   let cause: unknown = new Error("there is no such message");
   do {
+    const name = nuid.next();
     try {
-      const name = nuid.next();
       await addConsumer(link, streams.deployments, {
         name,
         description: `operator-pipelines-${operatorId}`,
@@ -572,20 +588,25 @@ async function fetchPipeline(
         ack_policy: AckPolicy.Explicit,
         filter_subject: subject,
       });
-      const message = await pull(link, streams.deployments, name, remaining(), signal);
+      const message = await pull(link, streams.deployments, name, Math.min(pullMs, remaining()), signal);
       if (message !== null) {
         message.respond(Empty);
         return message.data;
       }
     } catch (error) {
-      if (error instanceof HostError) throw error;
+      // Everything else may pass, a lost connection too.
+      if (signal.aborted) throw error;
       cause = error;
+    } finally {
+      forgetConsumer(link, streams.deployments, name);
     }
-    await sleep(Math.min(retryMs, remaining()));
+    await sleep(Math.min(retryMs, remaining()), undefined, { signal }).catch(() => {
+      throw signal.reason;
+    });
   } while (performance.now() < deadline);
   throw new HostError(
     "STEMLINE_PIPELINE_MISSING",
-    `No pipeline for operator ${operatorId} came on ${subject} within ${timeoutMs / 1_000} s: ${reasonOf(cause)}`,
+    `No pipeline for operator ${operatorId} came on ${subject} within ${timeoutMs / 1_000} s: ${errorText(cause)}`,
     { cause },
   );
 }
@@ -651,10 +672,15 @@ function consumeParameterUpdates(
 ): Subscription {
   const stream = streams.parameters;
   const consumption = `Consumption of parameter updates for operator ${canonicalId}`;
+  const since = new Date();
+  let onTime = link.connected;
   let position: Position | null = null;
 
   /** Continues where the last consumer ended; in a stream that was made since then everything is new. */
   async function openConsumer(name: string): Promise<Position> {
+    // Clocks differ: the time counts only if there was no consumer from the start.
+    const isLate = !onTime;
+    onTime = false;
     const info = await streamInfo(link, stream);
     if (info === null) {
       position ??= { created: "", sequence: 0 };
@@ -668,9 +694,7 @@ function consumeParameterUpdates(
       description: `operator-${canonicalId}`,
       ack_policy: AckPolicy.Explicit,
       filter_subject: parameterUpdatesSubject(canonicalId),
-      ...(position === null
-        ? { deliver_policy: DeliverPolicy.New }
-        : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: sequence + 1 }),
+      ...startAfter(position === null ? null : sequence, isLate ? since : null),
     });
     return { created, sequence: position === null ? consumer.delivered.stream_seq : sequence };
   }
@@ -690,6 +714,15 @@ function consumeParameterUpdates(
       forgetConsumer(link, stream, name);
     }
   });
+}
+
+/** From the message behind that one; without one, from that time, or from now on. */
+function startAfter(sequence: number | null, since: Date | null): Partial<ConsumerConfig> {
+  if (sequence !== null) {
+    return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: sequence + 1 };
+  }
+  if (since !== null) return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: since.toISOString() };
+  return { deliver_policy: DeliverPolicy.New };
 }
 
 /** The reply subject of a delivery says which message of the stream it is; newer servers name the account too. */
@@ -775,28 +808,6 @@ function guarded<T>(log: Logger, what: string, handler: () => T): T | null {
   }
 }
 
-/** True at most once in that time. */
-function atMostEvery(intervalMs: number): () => boolean {
-  let last = Number.NEGATIVE_INFINITY;
-  return () => {
-    const now = performance.now();
-    if (now - last < intervalMs) return false;
-    last = now;
-    return true;
-  };
-}
-
-/** Waits for `work`, but no longer than that; true if it was finished by then. */
-async function within(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
-  const timer = new AbortController();
-  const isFinished = await Promise.race([
-    work.then(() => true),
-    sleep(milliseconds, false, { signal: timer.signal }).catch(() => false),
-  ]);
-  timer.abort();
-  return isFinished;
-}
-
 function isNoResponders(error: unknown): boolean {
   return error instanceof HostError && error.cause instanceof RequestError && error.cause.isNoResponders();
 }
@@ -807,8 +818,4 @@ function isApiError(error: unknown, code: number): boolean {
 
 function statusOf(message: Msg): string {
   return `${message.headers?.code} ${message.headers?.description}`;
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

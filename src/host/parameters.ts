@@ -73,7 +73,7 @@ export class HostParameters {
    */
   update(body: Uint8Array): string {
     const { name, value } = parseParameterUpdate(this.#kinds, parseJson(body));
-    const declaration = this.#declarations[name];
+    const declaration = Object.hasOwn(this.#declarations, name) ? this.#declarations[name] : undefined;
     if (declaration !== undefined) {
       const seen = parseParameterValue({ name, ...declaration }, value);
       this.#current = Object.freeze({ ...this.#current, [name]: seen });

@@ -24,4 +24,10 @@ export class Slots {
     if (next === undefined) this.#free += 1;
     else next();
   }
+
+  /** From now on there is a place for everybody, also for those who wait. */
+  open(): void {
+    this.#free = Number.POSITIVE_INFINITY;
+    for (const next of this.#waiting.splice(0)) next();
+  }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { Pull, Push } from "zeromq";
-import { HostError } from "../errors.ts";
+import { errorText, HostError } from "../errors.ts";
 import { bindAddress, formatAddress, type ZmqAddress } from "../wire/address.ts";
 import type { CloseReport, Messenger, MessengerObserver, ReceivedParts } from "./messenger.ts";
 
@@ -34,6 +34,7 @@ interface Link {
   readonly socket: Pull;
   /** Upstream ports that are to be reached at the address. */
   readonly upstreams: Set<string>;
+  connected: boolean;
   /** The message that was taken from the socket and waits to be given out. */
   arrived: readonly Uint8Array[] | null;
   /** Messages given out so far. */
@@ -93,6 +94,7 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
       address,
       socket,
       upstreams: new Set(),
+      connected: false,
       arrived: null,
       given: 0,
       remaining: null,
@@ -102,7 +104,7 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
       socket.connect(address);
     } catch (error) {
       socket.close();
-      const message = `input port ${port.id} cannot connect to ${address}: ${describe(error)}`;
+      const message = `input port ${port.id} cannot connect to ${address}: ${errorText(error)}`;
       throw new HostError("STEMLINE_PORT_CONNECT", message, { cause: error });
     }
     port.links.add(link);
@@ -110,19 +112,19 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
     return link;
   }
 
-  function watchLink(port: InputPort, { address, socket }: Link): void {
-    let connected = false;
+  function watchLink(port: InputPort, link: Link): void {
+    const { address, socket } = link;
     let givenUp = false;
     socket.events.on("handshake", () => {
-      connected = true;
+      link.connected = true;
       observer?.connected?.(port.id, address);
     });
     socket.events.on("connect:retry", () => {
       givenUp = false;
     });
     socket.events.on("disconnect", async () => {
-      if (connected) observer?.disconnected?.(port.id, address);
-      connected = false;
+      if (link.connected) observer?.disconnected?.(port.id, address, 0);
+      link.connected = false;
       // ZeroMQ connects again by itself, and says so at once, unless the other side broke the protocol or a limit.
       givenUp = true;
       await delay(REOPEN_MS, undefined, { ref: false });
@@ -216,7 +218,7 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
       socket.bindSync(endpoint);
     } catch (error) {
       socket.close();
-      const message = `output port ${id} cannot be bound to ${endpoint}: ${describe(error)}`;
+      const message = `output port ${id} cannot be bound to ${endpoint}: ${errorText(error)}`;
       throw new HostError("STEMLINE_PORT_BIND", message, { cause: error });
     }
     return port;
@@ -230,31 +232,39 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
     port.socket.events.on("disconnect", ({ address }) => {
       port.peers -= 1;
       if (closing !== null) port.lostPeers += 1;
-      observer?.disconnected?.(port.id, address);
+      observer?.disconnected?.(port.id, address, queuedAtMost(port, 1));
     });
   }
 
-  async function closeAll(flushMs: number): Promise<CloseReport> {
+  async function closeAll(flushMs: number, giveUp: AbortSignal | undefined): Promise<CloseReport> {
     stopped = true;
     for (const link of allLinks()) link.socket.close();
     for (const port of inputs.values()) port.links.clear();
     wakeReceiver();
-    const unsent = await Promise.all([...outputs.values()].map((port) => flush(port, flushMs)));
-    const unsentAtMost = unsent.reduce((sum, count) => sum + count, 0);
-    return { flushed: unsentAtMost === 0, unsentAtMost };
+    const unsent = await Promise.all([...outputs.values()].map((port) => flush(port, flushMs, giveUp)));
+    return { unsentAtMost: unsent.reduce((sum, count) => sum + count, 0) };
   }
 
   /** Closes an output port. Resolves to an upper bound for its messages that have not left. */
-  async function flush(port: OutputPort, flushMs: number): Promise<number> {
+  async function flush(port: OutputPort, flushMs: number, giveUp: AbortSignal | undefined): Promise<number> {
     const deadline = performance.now() + flushMs;
     // A negative one would be for ever.
     port.socket.linger = Math.max(0, Math.ceil(flushMs));
     port.socket.close();
     // ZeroMQ ends a closed socket when its messages are with the kernel, or at the deadline without saying which.
-    await Promise.race([port.ended, delay(flushMs + CLOSE_GRACE_MS, undefined, { ref: false })]);
-    const doubtfulPeers = port.lostPeers + (performance.now() < deadline ? 0 : port.peers);
-    const perPeer = queueMessages + 1 + Math.floor(BATCH_BYTES / port.smallestBytes);
-    return Math.min(port.accepted, doubtfulPeers * perPeer);
+    const ended = port.ended.then(() => performance.now() < deadline);
+    const patience = delay(flushMs + CLOSE_GRACE_MS, false, {
+      ref: false,
+      ...(giveUp && { signal: giveUp }),
+    });
+    const flushed = await Promise.race([ended, patience.catch(() => false)]);
+    return queuedAtMost(port, port.lostPeers + (flushed ? 0 : port.peers));
+  }
+
+  /** Upper bound for the messages that a port had accepted and that were still with ZeroMQ, in its queues for so many peers. */
+  function queuedAtMost({ accepted, smallestBytes }: OutputPort, peers: number): number {
+    // The queue, one message that is being sent, and what is in the batch.
+    return Math.min(accepted, peers * (queueMessages + 1 + Math.floor(BATCH_BYTES / smallestBytes)));
   }
 
   return {
@@ -321,8 +331,10 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
       throw portClosed(portId);
     },
 
-    peers(outputId) {
-      return opened(outputs, outputId).peers;
+    peers(portId) {
+      const input = inputs.get(portId);
+      if (input === undefined) return opened(outputs, portId).peers;
+      return [...input.links].filter(({ connected }) => connected).length;
     },
 
     stopReceiving() {
@@ -331,8 +343,8 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
       wakeReceiver();
     },
 
-    close(flushMs) {
-      closing ??= closeAll(flushMs);
+    close(flushMs, giveUp) {
+      closing ??= closeAll(flushMs, giveUp);
       return closing;
     },
   };
@@ -351,10 +363,6 @@ function portClosed(id: string): HostError {
 /** Least number of bytes that a message takes on the wire, where each part has flags and a length. */
 function wireBytes(parts: readonly Uint8Array[]): number {
   return parts.reduce((sum, part) => sum + part.byteLength + 2, 0);
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** ZeroMQ had room for a message, and the peer was gone before it was there. */

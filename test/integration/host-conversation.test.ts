@@ -256,7 +256,7 @@ const conversation: readonly Pattern[] = [
     ],
     difference: "the peer writes the list as Python does",
   },
-  ...["KV_stat", "par"].map(
+  ...["KV_stat", "par", "depl"].map(
     (stream): Pattern => ({
       subject: `$JS.API.CONSUMER.DELETE.${stream}.<nuid>`,
       asks: true,

@@ -377,13 +377,22 @@ describe("a run that fails", () => {
     });
   });
 
-  for (const act of ["throw-later", "reject-unseen"]) {
+  test("with an error that has no text is a failure like others", async () => {
+    const { process, source, sink } = await running();
+    await sendNumbers(source, [1, 2], { act: "throw-odd" });
+    await sendNumbers(source, [3]);
+    expect(await receiveNumbers(sink, 1)).toEqual([3]);
+    expect((await endOf(process, "SIGTERM")).counts).toMatchObject({ received: 3, sent: 1, failed: 2 });
+  });
+
+  for (const act of ["throw-later", "throw-text-later", "reject-unseen", "abort-unseen"]) {
     test(`outside of run by "${act}" ends the operator in good order`, async () => {
       const { single, process, source, sink } = await running();
       await sendNumbers(source, [1], { act });
       expect(await receiveNumbers(sink, 1)).toEqual([1]);
       const { code, fatal, counts, teardowns } = await endOf(process);
       expect(code).toBe(1);
+      expect(fatal).toMatchObject({ code: "STEMLINE_UNCAUGHT" });
       expect(fatal!.msg).toContain("number 1 fails outside of run");
       expect(counts).toMatchObject({ received: 1, sent: 1 });
       expect(teardowns).toBe(1);

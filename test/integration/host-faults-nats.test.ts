@@ -140,6 +140,27 @@ test("a NATS server that comes back without its state gets buckets, keys and par
   await endsInGoodOrder(all);
 });
 
+test("pictures that cannot be shown while NATS is away are left out, and data goes on", async () => {
+  const all = await running("file");
+  const { server, process, source, sink } = all;
+  const shown = "stemline_displays_total";
+  const show = async (from: number) => {
+    await sendNumbers(source, range(from, 15), { act: "show" });
+    expect(await receiveNumbers(sink, 15)).toEqual(range(from, 15));
+  };
+  await show(0);
+  expect(await metric(process, shown, { outcome: "shown" })).toBe(15);
+  await cutOff(all);
+  await show(15);
+  expect(await metric(process, shown, { outcome: "left out" })).toBe(15);
+  await server.start();
+  await metricReaches(process, 1, "stemline_nats_connected");
+  await show(30);
+  expect(await metric(process, shown, { outcome: "shown" })).toBe(30);
+  expect(await metric(process, "stemline_kernel_failures_total")).toBe(0);
+  await endsInGoodOrder(all);
+});
+
 test("an operator that is stopped while NATS is away has sent everything and ends in time", async () => {
   const all = await running("memory");
   await cutOff(all);

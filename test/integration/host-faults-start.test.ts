@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { until } from "./support/deployment.ts";
@@ -9,6 +10,7 @@ import {
   endOf,
   fixture,
   outputOf,
+  receiveMetas,
   receiveNumbers,
   sendNumbers,
   singleOperator,
@@ -74,6 +76,53 @@ test("an operator without a pipeline ends with a clear line after the time to wa
   expect(outputOf(process)).not.toMatch(stack);
 });
 
+test("NATS that is lost while an operator waits for its pipeline is waited for", async () => {
+  const shaky = await startNatsServer();
+  const shakyBackend = await startBackend(shaky, { storage: "file" });
+  onTestFinished(async () => {
+    await shakyBackend.close();
+    await shaky.close();
+  });
+  const single = singleOperator(shaky, shakyBackend);
+  const process = single.deployment.startUnpublished(single.view, fixture("scripted"));
+  await process.logged("Connected to NATS");
+  await shaky.kill();
+  await process.logged("Lost the connection to NATS");
+  await shaky.start();
+  await single.deployment.publish(single.view);
+  await single.bindSource();
+  await process.status("running");
+  expect(await endOf(process, "SIGTERM")).toMatchObject({ code: 0, teardowns: 1 });
+});
+
+test("a pipeline that is no JSON cannot be used", async () => {
+  const { deployment, view } = singleOperator(server, backend);
+  await backend.publishPipeline(view.operator.id, "{nonsense");
+  const { code, fatal } = await endOf(deployment.startUnpublished(view, fixture("scripted")));
+  expect(code).toBe(2);
+  expect(fatal).toMatchObject({ code: "STEMLINE_PIPELINE_JSON" });
+});
+
+test("a parameter update counts while an operator waits for its upstream, too", async () => {
+  const single = singleOperator(server, backend, { factor: 2 });
+  const process = await single.start();
+  await process.logged("waiting for the addresses of upstream ports");
+  await until("the consumer of updates", () => {
+    const isOurs = (subject: string) =>
+      subject.includes("CREATE.par.") && subject.includes(single.canonicalId);
+    return backend.recorded.some(({ subject }) => isOurs(subject)) || null;
+  });
+  // The consumer begins with what comes from now on.
+  await sleep(200);
+  await backend.updateParameter(single.canonicalId, "factor", "int", 9);
+  await process.logged("parameter was changed");
+  const source = await single.bindSource();
+  const sink = await single.connectSink();
+  await sendNumbers(source, [1]);
+  expect(await receiveMetas(sink, 1)).toEqual([{ number: 1, factor: 9 }]);
+  expect((await endOf(process, "SIGTERM")).code).toBe(0);
+});
+
 test("a pipeline without the operator cannot be used", async () => {
   const { deployment, view } = singleOperator(server, backend);
   const other = singleOperator(server, backend);
@@ -131,6 +180,7 @@ test("an environment that is not usable is refused with all problems, and withou
   const seed = "SUAM-secret";
   const child = spawn(process.execPath, [cli, "operator", "start", fixture("scripted")], {
     env: {
+      NATS_CREDS_FILE: `SU${"A".repeat(56)}`,
       INTERACTEM_AGENT_ID: "center",
       NATS_SERVER_URL: "http://user:hidden@somewhere",
       NATS_SECURITY_MODE: "nkeys",

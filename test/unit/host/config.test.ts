@@ -155,6 +155,8 @@ describe("NATS_SERVER_URL", () => {
     ["http://operator:hunter2@broker", '"http://...@broker"'],
     ["operator:hunter2@broker", '"...@broker"'],
     ["nats://operator:hun@ter2\n@bro ker", '"nats://...@bro ker"'],
+    ["nats://operator:hunter2", '"nats://operator:..."'],
+    ["operator:hunter2", '"operator:..."'],
   ])("%s is refused without showing user info", (url, shown) => {
     expect(problemsWith({ NATS_SERVER_URL: url })).toEqual([`${expected} ${shown}`]);
   });

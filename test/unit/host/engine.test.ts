@@ -75,7 +75,7 @@ function memoryMessenger(beforeSend: (portId: string) => Promise<void> = async (
 }
 
 type Definition = OperatorDefinition<ParameterDeclarations, unknown>;
-type Extra = Partial<Pick<EngineOptions, "overlap" | "inflight" | "unread" | "context">> & {
+type Extra = Partial<Pick<EngineOptions, "overlap" | "inflight" | "unread" | "context" | "giveUp">> & {
   readonly outputs?: readonly string[];
   readonly messenger?: ReturnType<typeof memoryMessenger>;
   readonly observer?: Partial<EngineObserver>;
@@ -91,6 +91,7 @@ function engineOf(definition: Partial<Definition> & Pick<Definition, "run">, ext
     worked: [] as boolean[],
     passed: 0,
     arrived: [] as Tracking[],
+    leftOut: [] as string[],
   };
   const port = (direction: "received" | "sent") => (id: string) => ({
     id,
@@ -102,6 +103,7 @@ function engineOf(definition: Partial<Definition> & Pick<Definition, "run">, ext
     operator: defineOperator(definition as Definition) as Operator,
     state: undefined,
     context: () => ({ ...quietContext(), parameters: {} }),
+    giveUp: new AbortController().signal,
     overlap: false,
     inflight: 4,
     ...ports,
@@ -116,6 +118,7 @@ function engineOf(definition: Partial<Definition> & Pick<Definition, "run">, ext
         told.passed += 1;
       },
       arrived: (tracking) => void told.arrived.push(tracking),
+      leftOut: (trigger) => void told.leftOut.push(trigger),
       ...observer,
     },
     ...options,
@@ -458,7 +461,7 @@ describe("triggers", () => {
   test("what waits for its turn is left out once the operator ends, a draining one after its call", async () => {
     const hold = gate();
     const begun: (string | null)[] = [];
-    const { engine, messenger } = engineOf({
+    const { engine, messenger, told } = engineOf({
       run: async (_message, { trigger }) => {
         begun.push(trigger);
         await hold.passed;
@@ -473,6 +476,7 @@ describe("triggers", () => {
     await engine.settled();
     expect(begun).toEqual(["first"]);
     expect(messenger.sent()).toHaveLength(1);
+    expect(told.leftOut).toEqual(["second"]);
   });
 });
 
@@ -504,17 +508,49 @@ describe("failures", () => {
     expect(told).toMatchObject({ failed: [1], rejected: [], worked: [] });
   });
 
-  test("of what was given up nothing is told", async () => {
-    const abandoned = AbortSignal.abort();
-    const { engine, messenger, told } = engineOf(
-      { run: () => Promise.reject(new Error("aborted")) },
-      { context: () => ({ ...quietContext(), signal: abandoned, parameters: {} }) },
-    );
+  test("input that cannot be handed on is the sender's, however much of it comes", async () => {
+    // JSON.parse takes more levels than JSON.stringify.
+    const deep = 20_000;
+    const header = `{"subject":"bytes","meta":{"a":${"[".repeat(deep)}${"]".repeat(deep)}},"tracking":null}`;
+    const { engine, messenger, told } = engineOf({ run: (message) => message });
+    for (const _ of range(12)) messenger.putParts([new TextEncoder().encode(header), Uint8Array.of(1)]);
     messenger.put(numbered(1));
     messenger.messenger.stopReceiving();
     await engine.consume();
-    expect(told).toMatchObject({ failed: [], rejected: [], worked: [] });
+    expect(told).toMatchObject({
+      failed: [],
+      rejected: Array(12).fill("STEMLINE_WIRE_META"),
+      worked: [true],
+    });
     expect(engine.unfinished).toBe(0);
+  });
+
+  test("of an observer do not keep later results from being sent", async () => {
+    const uncaught: unknown[] = [];
+    const listeners = process.listeners("uncaughtException");
+    process.removeAllListeners("uncaughtException").on("uncaughtException", (error) => uncaught.push(error));
+    try {
+      const { engine, messenger } = engineOf(
+        { run: (message) => message },
+        {
+          observer: {
+            worked: () => {
+              throw new Error("observer");
+            },
+          },
+        },
+      );
+      messenger.put(numbered(1), numbered(2));
+      messenger.messenger.stopReceiving();
+      await engine.consume();
+      expect(messenger.sent().map(numberIn)).toEqual([1, 2]);
+      expect(engine.unfinished).toBe(0);
+      await turns(2);
+      expect(uncaught).toHaveLength(2);
+    } finally {
+      process.removeAllListeners("uncaughtException");
+      for (const listener of listeners) process.on("uncaughtException", listener);
+    }
   });
 
   test("what cannot be read as a message is refused by reason, and takes no place", async () => {
@@ -556,6 +592,64 @@ describe("a source", () => {
     expect(endless.messenger.sent()).toHaveLength(sent);
   });
 
+  test("that is stopped leaves what it would still make, and sends what it has made", async () => {
+    const hold = gate();
+    let made = 0;
+    let ended = 0;
+    const messenger = memoryMessenger(() => hold.passed);
+    const { engine } = engineOf(
+      {
+        async *run() {
+          try {
+            for (;;) yield numbered(made++);
+          } finally {
+            ended += 1;
+          }
+        },
+      },
+      { messenger },
+    );
+    const producing = engine.produce();
+    await turns(10);
+    engine.stop();
+    hold.open();
+    await producing;
+    expect({ made, ended, sent: messenger.sent().map(numberIn) }).toEqual({ made: 1, ended: 1, sent: [0] });
+    expect(engine.unfinished).toBe(0);
+
+    const list = engineOf(
+      { run: () => range(4).map(numbered) },
+      { messenger: memoryMessenger(() => turns(3)) },
+    );
+    const listing = list.engine.produce();
+    await turns(4);
+    list.engine.stop();
+    await listing;
+    expect(list.messenger.sent().length % 4).toBe(0);
+    expect(list.messenger.sent().length).toBeGreaterThan(0);
+  });
+
+  test("that never waits for anything lets timers run", async () => {
+    let ticks = 0;
+    const timer = setInterval(() => {
+      ticks += 1;
+    }, 1);
+    const { engine } = engineOf(
+      {
+        *run() {
+          const end = performance.now() + 200;
+          while (performance.now() < end) yield numbered(1);
+        },
+      },
+      { outputs: [] },
+    );
+    const producing = engine.produce();
+    while (ticks < 4) await turns(1);
+    engine.stop();
+    await producing;
+    clearInterval(timer);
+  });
+
   test("an empty list is no end", async () => {
     const results: RunResult[] = [[numbered(1)], [], numbered(2), null];
     let call = 0;
@@ -575,10 +669,82 @@ describe("a source", () => {
     engine.stop();
     hold.open();
     await producing;
-    // The place that was asked for before the end is used.
-    expect(messenger.sent().map(numberIn)).toEqual(range(made));
-    expect(made).toBeLessThanOrEqual(4);
+    expect(messenger.sent().map(numberIn)).toEqual(range(3));
+    expect(made).toBe(3);
   });
+});
+
+describe("what is given up", () => {
+  test.each([false, true])(
+    "is neither computed nor sent nor told of, and counted (overlap: %s)",
+    async (overlap) => {
+      const giveUp = new AbortController();
+      const hold = gate();
+      const begun: number[] = [];
+      let flushed = false;
+      const { engine, messenger, told, ports } = engineOf(
+        {
+          async run(message) {
+            begun.push(numberIn(message));
+            await hold.passed;
+            return message;
+          },
+          flush() {
+            flushed = true;
+            return [];
+          },
+        },
+        { giveUp: giveUp.signal, inflight: 2, overlap },
+      );
+      messenger.put(...range(6).map(numbered));
+      const consumed = engine.consume();
+      await turns(20);
+      const before = overlap ? [0, 1] : [0];
+      expect(begun).toEqual(before);
+      engine.stop();
+      giveUp.abort();
+      messenger.messenger.stopReceiving();
+      await engine.inputEnded;
+      expect(ports.inputs[0]!.count.messages).toBe(6);
+      expect(engine.unfinished).toBe(6);
+      hold.open();
+      await consumed;
+      await engine.flush();
+      expect({ begun, flushed, sent: messenger.sent() }).toEqual({ begun: before, flushed: false, sent: [] });
+      expect(told).toMatchObject({ failed: [], rejected: [], worked: [] });
+      expect(engine.unfinished).toBe(6);
+    },
+  );
+
+  test("by a source is its calls under way; no further one is begun", async () => {
+    const giveUp = new AbortController();
+    const hold = gate();
+    let calls = 0;
+    const messenger = memoryMessenger(() => hold.passed);
+    const { engine } = engineOf(
+      { run: () => numbered(calls++) },
+      { giveUp: giveUp.signal, messenger, inflight: 3 },
+    );
+    void engine.produce();
+    await turns(20);
+    engine.stop();
+    giveUp.abort();
+    await turns(20);
+    expect({ calls, unfinished: engine.unfinished }).toEqual({ calls: 3, unfinished: 3 });
+  });
+});
+
+test("flush rejects with what it fails with, also half way", async () => {
+  const { engine, messenger, told } = engineOf({
+    run: () => null,
+    *flush() {
+      yield numbered(1);
+      throw new Error("torn");
+    },
+  });
+  await expect(engine.flush()).rejects.toThrow("torn");
+  expect(messenger.sent().map(numberIn)).toEqual([1]);
+  expect(told.failed).toEqual([0]);
 });
 
 test("flush sends what is left after everything else", async () => {
