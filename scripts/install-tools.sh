@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests and benchmarks need beyond Node, g++ and cmake, from Debian's packages: what the C++ tests are built
-# with, and the NATS server of the host's tests. Where that is not possible it says what is missing; C++ tests then name
-# the parts they skip, the host's tests fail, and with CI=true so does this script.
+# with, the NATS server of the host's tests, and the libraries of a Python peer. Where that is not possible it says what is
+# missing; C++ tests then name the parts they skip, the host's tests fail, and with CI=true so does this script.
 set -euo pipefail
 
 missing=()
@@ -16,6 +16,8 @@ need g++-aarch64-linux-gnu command -v aarch64-linux-gnu-g++
 need qemu-user command -v qemu-aarch64
 need nats-server command -v nats-server
 need openssl command -v openssl
+need python3-zmq /usr/bin/python3 -c "import zmq"
+need python3-numpy /usr/bin/python3 -c "import numpy"
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then

@@ -6,8 +6,8 @@ import { findOperators } from "../../../src/cli/installed-operators.ts";
 import { applySettings } from "../../../src/cli/settings.ts";
 import type { RuntimePipeline } from "../../../src/spec/expand-pipeline.ts";
 import { expandPipeline, parsePipeline } from "../../../src/spec/pipeline.ts";
-import { deploy, type LogLine, type OperatorProcess, until } from "../../integration/support/deployment.ts";
-import { type Backend, startBackend } from "../../integration/support/interactem-backend.ts";
+import { deploy, type LogLine, type OperatorProcess } from "../../integration/support/deployment.ts";
+import { startBackend } from "../../integration/support/interactem-backend.ts";
 import { startNatsServer } from "../../integration/support/nats-server.ts";
 import type { PeerCommand, PeerReplies } from "./protocol.ts";
 
@@ -70,11 +70,14 @@ export async function withChain<T>(plan: ChainPlan, use: (chain: Chain) => Promi
     const operators = await Promise.all(starts);
     const source = deployment.view(labels.source).outputs[0]!;
     const endpoint = await sender.ask({ do: "listen", route: "operators" });
-    const announcing = announce(backend, source.id, source.canonicalId, endpoint);
+    const announce = () => deployment.announceOutput(source.id, Number(endpoint.split(":").at(-1)));
+    await announce();
+    // Again and again, as an operator does: values in the bucket live 30 s.
+    const announcing = setInterval(() => void announce().catch(() => {}), 1000);
     cleanUp.push(() => clearInterval(announcing));
     const last = deployment.view(plan.emitEvery === null ? labels.reduce : labels.plot);
     for (const upstream of last.inputs.flatMap((port) => port.upstream)) {
-      await sink.ask({ do: "connect", route: "operators", address: await addressOf(backend, upstream) });
+      await sink.ask({ do: "connect", route: "operators", address: await deployment.addressOf(upstream) });
     }
     const direct = await sender.ask({ do: "listen", route: "direct" });
     await sink.ask({ do: "connect", route: "direct", address: direct });
@@ -117,26 +120,6 @@ async function pipeline({ partials, emitEvery }: ChainPlan): Promise<RuntimePipe
   const settings = [`center-of-mass-reduce.emit_every=${emitEvery ?? 0}`];
   const specs = folders.map(({ spec }) => spec);
   return expandPipeline(applySettings({ ...demo, operators, ports, edges }, settings, specs));
-}
-
-/** Puts the address of a port again and again, as an operator does; values in the bucket live 30 s. */
-function announce(backend: Backend, id: string, canonicalId: string, endpoint: string): NodeJS.Timeout {
-  const port = endpoint.split(":").at(-1);
-  const address = `tcp://?hostname=127.0.0.1&interface=127.0.0.1&port=${port}`;
-  const query = { address: [address] };
-  const uri = { id, location: "port", hostname: "127.0.0.1", comm_backend: "zmq", query };
-  const value = JSON.stringify({ id, canonical_id: canonicalId, uri, status: "idle" });
-  const put = () => void backend.put("stat", `port.${id}`, value).catch(() => {});
-  put();
-  return setInterval(put, 1000);
-}
-
-/** Where an operator has bound an output port. */
-async function addressOf(backend: Backend, portId: string): Promise<string> {
-  const text = await until(`address of port ${portId}`, () => backend.read("stat", `port.${portId}`));
-  const { uri } = JSON.parse(text) as { uri: { query: { address: string[] } } };
-  const query = new URLSearchParams(uri.query.address[0]!.replace(/^.*\?/, ""));
-  return `tcp://${query.get("hostname")}:${query.get("port")}`;
 }
 
 function startPeer(): Peer & { readonly child: ChildProcess } {

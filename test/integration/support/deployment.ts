@@ -52,6 +52,10 @@ export interface Deployment {
   publish(view: OperatorView): Promise<void>;
   /** Plays an operator with an output port, as the Python operators do: binds it and puts its address. */
   bindOutput(portId: string, options?: PlayedOutputOptions): Promise<Push>;
+  /** Puts the address of an output port that somebody has bound, as the Python operators do. */
+  announceOutput(portId: string, tcpPort: number): Promise<void>;
+  /** What an input port connects to, once the output port's address is known. */
+  addressOf(portId: string): Promise<string>;
   /** Plays an operator with an input port: connects it to all upstream ports when they have an address. */
   connectInput(portId: string, options?: PlayedInputOptions): Promise<Pull>;
   /** Kills what still runs. */
@@ -116,6 +120,26 @@ export function deploy(
 
   const publish = ({ operator }: OperatorView) => backend.publishPipeline(operator.id, pipeline);
 
+  async function announceOutput(portId: string, tcpPort: number): Promise<void> {
+    const port = pipeline.ports.find(({ id }) => id === portId)!;
+    const address = `tcp://?hostname=127.0.0.1&interface=127.0.0.1&port=${tcpPort}`;
+    const uri = {
+      id: portId,
+      location: "port",
+      hostname: "127.0.0.1",
+      comm_backend: "zmq",
+      query: { address: [address] },
+    };
+    const value = { id: portId, canonical_id: port.canonical_id, uri, status: "idle" };
+    await backend.put("stat", `port.${portId}`, JSON.stringify(value));
+  }
+
+  async function addressOf(portId: string): Promise<string> {
+    const text = await until(`address of port ${portId}`, () => backend.read("stat", `port.${portId}`));
+    const query = new URLSearchParams(new URL(JSON.parse(text).uri.query.address[0]).search);
+    return `tcp://${query.get("hostname")}:${query.get("port")}`;
+  }
+
   return {
     pipeline,
     views: (label) => views.filter(({ operator }) => operator.label === label),
@@ -131,32 +155,19 @@ export function deploy(
     startUnpublished,
     publish,
     async bindOutput(portId, { tcpPort = 0, queueMessages = 1000 } = {}) {
-      const port = pipeline.ports.find(({ id }) => id === portId)!;
       const socket = new Push({ linger: 0, sendHighWaterMark: queueMessages });
       sockets.push(socket);
       await socket.bind(`tcp://127.0.0.1:${tcpPort}`);
-      const bound = new URL(socket.lastEndpoint!.replace("tcp:", "http:")).port;
-      const address = `tcp://?hostname=127.0.0.1&interface=127.0.0.1&port=${bound}`;
-      const uri = {
-        id: portId,
-        location: "port",
-        hostname: "127.0.0.1",
-        comm_backend: "zmq",
-        query: { address: [address] },
-      };
-      const value = { id: portId, canonical_id: port.canonical_id, uri, status: "idle" };
-      await backend.put("stat", `port.${portId}`, JSON.stringify(value));
+      await announceOutput(portId, Number(socket.lastEndpoint!.split(":").at(-1)));
       return socket;
     },
+    announceOutput,
+    addressOf,
     async connectInput(portId, { queueMessages = 1000 } = {}) {
       const socket = new Pull({ linger: 0, receiveHighWaterMark: queueMessages });
       sockets.push(socket);
       const upstream = pipeline.edges.filter((edge) => edge.output_id === portId);
-      for (const { input_id: id } of upstream) {
-        const text = await until(`address of port ${id}`, () => backend.read("stat", `port.${id}`));
-        const query = new URLSearchParams(new URL(JSON.parse(text).uri.query.address[0]).search);
-        socket.connect(`tcp://${query.get("hostname")}:${query.get("port")}`);
-      }
+      for (const { input_id: id } of upstream) socket.connect(await addressOf(id));
       return socket;
     },
     async close() {
