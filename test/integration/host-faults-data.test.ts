@@ -91,6 +91,28 @@ describe("upstream and downstream", () => {
     expect((await endOf(process, "SIGTERM")).code).toBe(0);
   });
 
+  test("a value that comes late, with the address from before, does not keep the newer one from being followed", async () => {
+    const { single, process, source, sink } = await running();
+    const key = `port.${single.upstreamId}`;
+    const old = (await backend.read("stat", key))!;
+    await sendNumbers(source, range(0, 5));
+    expect(await receiveNumbers(sink, 5)).toEqual(range(0, 5));
+    await closeWhenSent(source);
+    const next = await single.bindSource();
+    const current = (await backend.read("stat", key))!;
+    await sendNumbers(next, range(5, 5));
+    expect(await receiveNumbers(sink, 5)).toEqual(range(5, 5));
+    // Nobody is at the old address any more.
+    await backend.put("stat", key, old);
+    await sleep(300);
+    const sending = sendNumbers(next, range(10, 5));
+    // The owner of the port puts its value every second.
+    await backend.put("stat", key, current);
+    expect(await receiveNumbers(sink, 5)).toEqual(range(10, 5));
+    await sending;
+    expect((await endOf(process, "SIGTERM")).counts).toMatchObject({ received: 15, sent: 15 });
+  });
+
   test("data flows on while the key of the upstream port is deleted, set again, repeated or not valid", async () => {
     const { single, process, source, sink } = await running();
     const key = `port.${single.upstreamId}`;
