@@ -1,10 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { errorText, HostError, PipelineError, StemlineError, WireError } from "../errors.ts";
+import { errorText, HostError, PipelineError } from "../errors.ts";
 import { defaultBackend } from "../native/kernels.ts";
 import type { Operator, OperatorContext } from "../operator/define-operator.ts";
 import type { RuntimePipeline } from "../spec/expand-pipeline.ts";
 import { type OperatorView, operatorView, parseRuntimePipeline } from "../spec/runtime-pipeline.ts";
-import { connectAddress } from "../wire/address.ts";
 import type { Tracking } from "../wire/message.ts";
 import { operatorMetricsJson, pipelineMetricsJson, portMetricsJson } from "../wire/metrics.ts";
 import {
@@ -12,10 +10,8 @@ import {
   type OperatorStatus,
   operatorStatusJson,
   outputPortStatusJson,
-  readPortAddresses,
 } from "../wire/status.ts";
 import { operatorKey, portKey } from "../wire/subjects.ts";
-import { readTriggerRequest, triggerReply } from "../wire/trigger.ts";
 import type { HostConfig } from "./config.ts";
 import type { ControlPlane, Subscription } from "./control-plane.ts";
 import { Engine, type EnginePort, maxFailuresInARow, type PassageTimes } from "./engine.ts";
@@ -24,7 +20,10 @@ import type { HostLog } from "./log.ts";
 import type { Messenger, MessengerObserver } from "./messenger.ts";
 import type { HostMetrics } from "./metrics.ts";
 import { atMostEvery, within } from "./pace.ts";
+import { exchangeParameters } from "./parameter-exchange.ts";
 import { HostParameters } from "./parameters.ts";
+import { answerTriggerRequests } from "./trigger-requests.ts";
+import { Upstream } from "./upstream.ts";
 
 export interface HostOptions {
   readonly config: HostConfig;
@@ -57,10 +56,6 @@ export interface HostReport {
 
 /** Published at most so often; the list of a tracked message is a sample, and more of them tell no more. */
 const pipelineMetricsPerSecond = 10;
-
-const upstreamReminderMs = 10_000;
-const parameterRetryMs = 1000;
-const parameterWarningMs = 10_000;
 
 /** After so long without a peer a port is not waited for any more at shutdown. */
 const peerlessMs = 1000;
@@ -112,8 +107,7 @@ class Host {
     inputs: [],
     outputs: [],
   };
-  /** Where upstream ports can be reached now. */
-  readonly #upstream = new Map<string, readonly string[]>();
+  #upstream: Upstream | null = null;
   #status: OperatorStatus = "initializing";
   #errors: readonly { message: string; timestamp: number }[] = [];
   #timing: PassageTimes | null = null;
@@ -155,8 +149,15 @@ class Host {
     });
     const parameters = new HostParameters(view.operator, operator, config.mountFolder);
     this.#announce(pipeline, view);
-    const publish = this.#keepParametersPublished(view.operator.canonical_id, parameters);
-    this.#listenForParameters(view.operator.canonical_id, parameters, publish);
+    const exchange = exchangeParameters({
+      canonicalId: view.operator.canonical_id,
+      parameters,
+      control: this.#control!,
+      metrics,
+      log: this.#log,
+      signal: this.#stop.signal,
+    });
+    this.#subscriptions.push(exchange);
     await this.#untilStopped(this.#keys!.putAll());
 
     const context = () => this.#context(view.operator.canonical_id, parameters);
@@ -203,7 +204,8 @@ class Host {
       },
     });
     this.#engine = engine;
-    this.#listenForTriggers(view, engine);
+    const requests = { engine, control: this.#control!, metrics, log: this.#log };
+    this.#subscriptions.push(answerTriggerRequests(view.operator, requests));
     this.#work = this.#begin(view, engine);
     // What goes wrong here is no failure of a message: the operator cannot go on.
     this.#work.catch((error) => this.#fail(error));
@@ -293,35 +295,17 @@ class Host {
     await this.#untilStopped(this.#keys!.putAll());
   }
 
-  /**
-   * Follows the addresses of all upstream ports; resolves when each of them has one. Only then is anything connected:
-   * nothing is received before it can be computed.
-   */
   async #connectInputs(view: OperatorView, messenger: Messenger): Promise<void> {
-    const missing = new Set(view.inputs.flatMap(({ upstream }) => upstream));
-    const upstreamIds = [...missing];
-    const connect = (upstreamId: string) => {
-      for (const { id, upstream } of view.inputs) {
-        if (upstream.includes(upstreamId)) this.#connect(messenger, id, upstreamId);
-      }
-    };
-    for (const { id } of view.inputs) messenger.openInput(id);
-    await this.#untilStopped(
-      new Promise<void>((resolve, reject) => {
-        for (const upstreamId of upstreamIds) {
-          const follow = (value: Uint8Array | null) => {
-            if (!this.#followUpstream(upstreamId, value)) return;
-            if (missing.size === 0) return connect(upstreamId);
-            missing.delete(upstreamId);
-            if (missing.size === 0) resolve();
-          };
-          this.#subscriptions.push(this.#control!.watch("stat", portKey(upstreamId), follow));
-        }
-        if (missing.size === 0) resolve();
-        else this.#remindOfUpstream(missing, reject);
-      }),
-    );
-    for (const upstreamId of upstreamIds) connect(upstreamId);
+    const upstream = new Upstream({
+      inputs: view.inputs,
+      control: this.#control!,
+      messenger,
+      log: this.#log,
+      waitSeconds: this.#options.config.upstreamWaitSeconds,
+    });
+    this.#upstream = upstream;
+    this.#subscriptions.push(upstream);
+    await this.#untilStopped(upstream.connect());
     for (const [index, { id, canonicalId }] of view.inputs.entries()) {
       const { count } = this.#ports.inputs[index]!;
       this.#keys!.add("stat", portKey(id), () => inputPortStatusJson({ id, canonicalId }));
@@ -338,157 +322,11 @@ class Host {
     }
   }
 
-  /** Notes where an upstream port can be reached; false if its value does not say so. */
-  #followUpstream(upstreamId: string, value: Uint8Array | null): boolean {
-    if (value === null) {
-      this.#upstream.delete(upstreamId);
-      this.#log.warn({ upstream: upstreamId }, "upstream port is gone; staying connected until it is back");
-      return false;
-    }
-    try {
-      const addresses = readPortAddresses(value).map(connectAddress);
-      if (addresses.length > 0) this.#upstream.set(upstreamId, addresses);
-      return addresses.length > 0;
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.#log.error({ upstream: upstreamId, code: error.code }, error.message);
-      return false;
-    }
-  }
-
-  #connect(messenger: Messenger, inputId: string, upstreamId: string): void {
-    try {
-      messenger.connect(inputId, upstreamId, this.#upstream.get(upstreamId) ?? []);
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error;
-      this.#log.error({ upstream: upstreamId, code: error.code }, error.message);
-    }
-  }
-
-  #remindOfUpstream(missing: ReadonlySet<string>, giveUp: (error: HostError) => void): void {
-    const { upstreamWaitSeconds } = this.#options.config;
-    const remind = () => {
-      if (missing.size === 0 || this.#stop.signal.aborted) return clear();
-      this.#log.info({ upstream: [...missing] }, "waiting for the addresses of upstream ports");
-    };
-    const reminder = setInterval(remind, upstreamReminderMs);
-    const deadline = setTimeout(() => {
-      clear();
-      if (missing.size === 0) return;
-      const message = `No address of upstream port ${[...missing].join(", ")} after ${upstreamWaitSeconds} s`;
-      giveUp(new HostError("STEMLINE_UPSTREAM_MISSING", message));
-    }, upstreamWaitSeconds * 1000);
-    const clear = () => {
-      clearInterval(reminder);
-      clearTimeout(deadline);
-    };
-    this.#stop.signal.addEventListener("abort", clear, { once: true });
-    remind();
-  }
-
   #begin({ hasInputs, operator }: OperatorView, engine: Engine): Promise<void> {
     if (hasInputs) return engine.consume().then(() => engine.settled());
     // An operator that has triggers and no inputs does nothing else.
     if ((operator.triggers ?? []).length > 0) return this.#whenStopped().then(() => engine.settled());
     return engine.produce();
-  }
-
-  #listenForParameters(
-    canonicalId: string,
-    parameters: HostParameters,
-    publish: (names: readonly string[]) => void,
-  ): void {
-    const { metrics } = this.#options;
-    this.#subscriptions.push(
-      this.#control!.consumeParameterUpdates(canonicalId, (body) => {
-        try {
-          const name = parameters.update(body);
-          metrics.parameterUpdates.inc({ outcome: "taken" });
-          this.#log.info({ parameter: name, value: parameters.current[name] }, "parameter was changed");
-          // After the update was acknowledged.
-          setImmediate(() => publish([name]));
-          return true;
-        } catch (error) {
-          if (!(error instanceof StemlineError)) throw error;
-          metrics.parameterUpdates.inc({ outcome: "refused" });
-          this.#log.warn({ code: error.code }, `parameter update was refused: ${error.message}`);
-          return false;
-        }
-      }),
-    );
-  }
-
-  /**
-   * Others find the values there, also after the server came back without its state. Returns what publishes the values of
-   * some parameters again.
-   */
-  #keepParametersPublished(
-    canonicalId: string,
-    parameters: HostParameters,
-  ): (names: readonly string[]) => void {
-    const control = this.#control!;
-    const pending = new Set<string>();
-    const isWarningDue = atMostEvery(parameterWarningMs);
-    let publishing = false;
-
-    async function publishOne(name: string, log: HostLog): Promise<void> {
-      pending.delete(name);
-      try {
-        await control.publishParameter(canonicalId, name, parameters.acknowledgement(name));
-      } catch (error) {
-        pending.add(name);
-        if (isWarningDue()) log.warn({ error, parameter: name }, "a parameter value cannot be published yet");
-      }
-    }
-
-    const publishPending = async () => {
-      publishing = true;
-      while (pending.size > 0 && control.connected && !this.#stop.signal.aborted) {
-        for (const name of [...pending]) await publishOne(name, this.#log);
-        if (pending.size > 0) await delay(parameterRetryMs);
-      }
-      publishing = false;
-    };
-    const publish = (names: readonly string[]) => {
-      for (const name of names) pending.add(name);
-      if (!publishing) void publishPending();
-    };
-    control.onConnectionChange((connected) => {
-      if (connected) publish(parameters.names);
-    });
-    publish(parameters.names);
-    return publish;
-  }
-
-  #listenForTriggers({ operator }: OperatorView, engine: Engine): void {
-    const triggers = operator.triggers ?? [];
-    const { metrics } = this.#options;
-    const refuse = (message: string) => {
-      metrics.triggers.inc({ outcome: "refused" });
-      this.#log.warn({}, `trigger was refused: ${message}`);
-      return triggerReply("error", message);
-    };
-    this.#subscriptions.push(
-      this.#control!.answerTriggers(operator.canonical_id, (body) => {
-        const name = readTriggerRequest(body);
-        if (name === null) return refuse("Invalid trigger request");
-        const trigger = triggers.find((candidate) => candidate.name === name);
-        if (trigger === undefined) {
-          const names = triggers.map((candidate) => candidate.name).join(", ") || "none";
-          return refuse(
-            `Trigger '${name}' not found in spec for operator ${operator.image} available triggers: ${names}`,
-          );
-        }
-        if (!engine.trigger(name, trigger.mode === "drain")) {
-          return refuse(
-            `Trigger '${name}' cannot be run now: too many wait already, or the operator is ending`,
-          );
-        }
-        metrics.triggers.inc({ outcome: "accepted" });
-        this.#log.info({ trigger: name }, "trigger accepted");
-        return triggerReply("ok", "Trigger accepted");
-      }),
-    );
   }
 
   #context(canonicalId: string, parameters: HostParameters): OperatorContext<Record<never, never>> {
@@ -660,7 +498,7 @@ class Host {
 
   /** Whether upstream ports have all ended, and what they sent last may still be on its way. */
   #mayHaveMoreInput(messenger: Messenger): boolean {
-    return this.#upstream.size === 0 && this.#ports.inputs.some(({ id }) => messenger.peers(id) > 0);
+    return this.#upstream!.isGone && this.#ports.inputs.some(({ id }) => messenger.peers(id) > 0);
   }
 
   async #tearDown(): Promise<void> {
