@@ -1,6 +1,6 @@
 import { openSync } from "node:fs";
 import { devNull } from "node:os";
-import { Dataset, File, ready } from "h5wasm/node";
+import type * as H5 from "h5wasm/node";
 import { FileError } from "../errors.ts";
 import { describeValue } from "../wire/json.ts";
 
@@ -19,7 +19,8 @@ export interface CountedLayout {
   readonly framesHeader: number;
 }
 
-type Library = Awaited<typeof ready>;
+type Library = Awaited<typeof H5.ready>;
+type Hdf5 = typeof H5 & { readonly library: Library };
 
 const framesPath = "electron_events/frames";
 const positionsPath = "electron_events/scan_positions";
@@ -34,11 +35,11 @@ const entryBytes = 16;
  * Source: OpenChemistry/stempy, python/stempy/io/sparse_array.py, `from_hdf5`.
  */
 export async function readCountedLayout(path: string, size: number): Promise<CountedLayout> {
-  const library = await loadLibrary();
-  let file: File | undefined;
+  const hdf5 = await loadHdf5();
+  let file: H5.File | undefined;
   try {
-    file = new File(path, "r");
-    return readLayout(library, file, path, size);
+    file = new hdf5.File(path, "r");
+    return readLayout(hdf5, file, path, size);
   } catch (error) {
     if (error instanceof FileError) throw error;
     // The library's own messages are stack traces of its C code.
@@ -48,21 +49,24 @@ export async function readCountedLayout(path: string, size: number): Promise<Cou
   }
 }
 
-let loading: Promise<Library> | undefined;
+let loading: Promise<Hdf5> | undefined;
 
-function loadLibrary(): Promise<Library> {
-  loading ??= ready.then((library) => {
+/** At the first file: most operators read none, and would pay for it with time at the start, memory and longer collections. */
+function loadHdf5(): Promise<Hdf5> {
+  loading ??= import("h5wasm/node").then(async (hdf5) => {
+    const library = await hdf5.ready;
     // HDF5 prints its error stack to standard error on every failure; what failed is said by a FileError.
     const { getStream } = library.FS as unknown as { getStream(descriptor: number): { nfd: number } };
     getStream(2).nfd = openSync(devNull, "w");
-    return library;
+    return { ...hdf5, library };
   });
   return loading;
 }
 
-function readLayout(library: Library, file: File, path: string, size: number): CountedLayout {
-  const frames = openDataset(library, file, path, framesPath);
-  const positions = openDataset(library, file, path, positionsPath);
+function readLayout(hdf5: Hdf5, file: H5.File, path: string, size: number): CountedLayout {
+  const { library } = hdf5;
+  const frames = openDataset(hdf5, file, path, framesPath);
+  const positions = openDataset(hdf5, file, path, positionsPath);
   const version = "version" in file.attrs ? readInteger(file, path, "/", "version", 0) : 1;
   if (version < 1 || version > 3) {
     throw new FileError(
@@ -94,7 +98,7 @@ function readLayout(library: Library, file: File, path: string, size: number): C
   };
 }
 
-function openDataset(library: Library, file: File, path: string, name: string): Dataset {
+function openDataset({ library, Dataset }: Hdf5, file: H5.File, path: string, name: string): H5.Dataset {
   if (library.get_type(file.file_id, "electron_events") !== library.H5G_GROUP) {
     const names = file.keys().join(", ") || "nothing";
     throw layout(path, "a group electron_events, as in stempy's electron-counted files", names);
@@ -106,7 +110,7 @@ function openDataset(library: Library, file: File, path: string, name: string): 
 }
 
 function readInteger(
-  object: File | Dataset,
+  object: H5.File | H5.Dataset,
   path: string,
   objectPath: string,
   name: string,
@@ -127,7 +131,7 @@ function readInteger(
   return number;
 }
 
-function readPositions(library: Library, positions: Dataset, path: string, size: number): Float64Array {
+function readPositions(library: Library, positions: H5.Dataset, path: string, size: number): Float64Array {
   const { type, shape, total_size: count } = positions.metadata;
   if (type !== library.H5T_class_t.H5T_INTEGER.value || shape?.length !== 1) {
     throw layout(path, `${positionsPath} to be a list of integers`, describeType(positions));
@@ -141,7 +145,7 @@ function readPositions(library: Library, positions: Dataset, path: string, size:
   throw layout(path, `${positionsPath} to be readable`, "no data");
 }
 
-function describeType({ shape, metadata, dtype }: Dataset): string {
+function describeType({ shape, metadata, dtype }: H5.Dataset): string {
   const element = metadata.vlen_type === undefined ? "" : ` of ${metadata.vlen_type.size} bytes each`;
   const name = typeof dtype === "string" && dtype !== "unknown" ? dtype : `HDF5 type class ${metadata.type}`;
   return `${name}${element}, shape [${shape?.join(", ") ?? ""}]`;

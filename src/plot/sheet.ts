@@ -1,4 +1,4 @@
-import sharp, { type OverlayOptions } from "sharp";
+import type { OverlayOptions } from "sharp";
 import { bundledFont } from "./font.ts";
 import type { Raster } from "./heatmap.ts";
 
@@ -70,6 +70,8 @@ export class Sheet {
 
   /** The picture as a file's bytes, which belong to the caller. Pixel blocks lie over the marks. */
   async encode(width: number, height: number, format: PictureFormat): Promise<Uint8Array> {
+    // At the first picture: most operators draw none, and would pay for it with memory and longer collections.
+    const { default: sharp } = await import("sharp");
     const picture = sharp(this.#svg(width, height))
       .flatten({ background: "#ffffff" })
       .composite(this.#overlays())
