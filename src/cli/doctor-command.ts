@@ -1,37 +1,69 @@
-import { availableParallelism, cpus } from "node:os";
-import { backends, defaultBackend } from "../native/kernels.ts";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import { getHeapStatistics } from "node:v8";
+import { errorText } from "../errors.ts";
+import { addonPath, backends, defaultBackend } from "../native/kernels.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { PackageFacts } from "./files.ts";
 
-/** Something `doctor` looked at. */
-interface Finding {
+/** Something `doctor` looked at. `note`: not as it could be, and nothing is wrong. */
+export interface Finding {
   readonly subject: string;
+  readonly state: "ok" | "note" | "bad";
+  /** One line, or several. */
   readonly text: string;
-  readonly sound: boolean;
 }
 
-/** `stemline doctor`: what this machine offers, and what is missing. The exit code is 0 when kernels can run. */
-export function doctor({ version, minimumNode }: PackageFacts): { text: string; exitCode: number } {
-  const findings = [node(minimumNode), system(), ...native()];
-  const width = Math.max(...findings.map(({ subject }) => subject.length));
-  const lines = findings.map(({ subject, text, sound }) => {
-    const [first, ...others] = text.split("\n");
-    return [`${sound ? "ok " : "BAD"}  ${subject.padEnd(width)}  ${first}`, ...others].join(
-      `\n${" ".repeat(width + 7)}`,
-    );
-  });
+export interface DoctorOptions {
+  /** One JSON object instead of text for people. */
+  readonly json?: boolean;
+}
+
+/**
+ * `stemline doctor`: what this machine offers for kernels and for operator processes, and what is missing. NATS is looked
+ * for if the environment says how. The exit code is 0 when nothing is bad.
+ */
+export async function doctor(
+  { version, minimumNode }: PackageFacts,
+  env: NodeJS.ProcessEnv,
+  { json = false }: DoctorOptions = {},
+): Promise<{ text: string; exitCode: number }> {
+  const findings = [
+    node(minimumNode),
+    system(),
+    cpuFeatures(),
+    memory(),
+    ...native(),
+    cuda(),
+    await zeroMq(),
+    await nats(env),
+  ];
+  const sound = findings.every(({ state }) => state !== "bad");
   return {
-    text: [`stemline ${version}`, ...lines].join("\n"),
-    exitCode: findings.every(({ sound }) => sound) ? exitCodes.ok : exitCodes.failed,
+    text: json ? JSON.stringify({ version, sound, findings }) : asText(version, findings),
+    exitCode: sound ? exitCodes.ok : exitCodes.failed,
   };
+}
+
+const marks = { ok: "ok  ", note: "note", bad: "BAD " } as const;
+
+function asText(version: string, findings: readonly Finding[]): string {
+  const width = Math.max(...findings.map(({ subject }) => subject.length));
+  const lines = findings.map(({ subject, state, text }) =>
+    `${marks[state]}  ${subject.padEnd(width)}  ${text}`.replaceAll("\n", `\n${" ".repeat(width + 8)}`),
+  );
+  return [`stemline ${version}`, ...lines].join("\n");
 }
 
 function node(minimum: string): Finding {
   const sound = compareVersions(process.versions.node, minimum) >= 0;
   return {
     subject: "Node",
-    text: sound ? process.version : `${process.version}; ${minimum} is needed`,
-    sound,
+    state: sound ? "ok" : "bad",
+    text: sound
+      ? `${process.version}, Node-API ${process.versions.napi}`
+      : `${process.version}; ${minimum} is needed`,
   };
 }
 
@@ -45,16 +77,42 @@ function compareVersions(left: string, right: string): number {
 function system(): Finding {
   const model = cpus()[0]?.model.trim() ?? "unknown CPU";
   const text = `${process.platform}-${process.arch}, ${model}, ${availableParallelism()} CPUs to use`;
-  return { subject: "System", text, sound: true };
+  return { subject: "System", state: "ok", text };
+}
+
+/** What kernels are built for, by the names that Linux has for it. */
+const knownFeatures = [
+  ...["sse4_2", "pclmulqdq", "avx2", "fma", "bmi2"],
+  ...["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vbmi2", "vpclmulqdq"],
+  ...["asimd", "pmull", "crc32", "sve"],
+];
+
+function cpuFeatures(): Finding {
+  const subject = "CPU features";
+  const line = /^(?:flags|Features)\s*:(.*)$/m.exec(textOf("/proc/cpuinfo"))?.[1];
+  if (line === undefined) return { subject, state: "note", text: "this system does not say" };
+  const all = new Set(line.trim().split(/\s+/));
+  const text = knownFeatures.filter((name) => all.has(name)).join(" ");
+  return { subject, state: "ok", text: text || "none that kernels use" };
+}
+
+function memory(): Finding {
+  const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const total = totalmem();
+  const limit = process.constrainedMemory();
+  // Without a limit Linux names one beyond any memory.
+  const limited = limit > 0 && limit < total ? `, of which this process may use ${gigabytes(limit)}` : "";
+  const heap = gigabytes(getHeapStatistics().heap_size_limit);
+  const text = `${gigabytes(total)}${limited}; JavaScript objects up to ${heap}, messages are outside of that`;
+  return { subject: "Memory", state: "ok", text };
 }
 
 function native(): Finding[] {
   try {
     const known = backends();
-    const addon = { subject: "Addon", text: "loaded", sound: true };
-    return [addon, backend(known)];
+    return [{ subject: "Addon", state: "ok", text: addonPath() }, backend(known)];
   } catch (error) {
-    return [{ subject: "Addon", text: messageOf(error), sound: false }];
+    return [{ subject: "Addon", state: "bad", text: errorText(error) }];
   }
 }
 
@@ -65,12 +123,82 @@ function backend(known: readonly { name: string; supported: boolean }[]): Findin
   const absent = names(false).length === 0 ? "" : `; not on this machine: ${names(false).join(", ")}`;
   const available = `available: ${names(true).join(", ")}${absent}`;
   try {
-    return { subject, text: `${defaultBackend()} (${available})`, sound: true };
+    return { subject, state: "ok", text: `${defaultBackend()} (${available})` };
   } catch (error) {
-    return { subject, text: `${messageOf(error)}\n${available}`, sound: false };
+    return { subject, state: "bad", text: `${errorText(error)}\n${available}` };
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** The CUDA library is optional: without it kernels run on the CPU. */
+function cuda(): Finding {
+  const subject = "CUDA";
+  const driver = /Kernel Module\s+(?:for \S+\s+)?([\d.]+)/.exec(textOf("/proc/driver/nvidia/version"))?.[1];
+  const devices = devicesOf("/proc/driver/nvidia/gpus");
+  const seen =
+    driver === undefined
+      ? "no NVIDIA driver is loaded"
+      : `NVIDIA driver ${driver}, devices: ${devices.join(", ") || "none"}`;
+  const library = libraryPath();
+  return library !== null && existsSync(library)
+    ? { subject, state: "ok", text: `${library}; ${seen}` }
+    : { subject, state: "note", text: `kernels run on the CPU: no CUDA library beside the addon; ${seen}` };
+}
+
+function libraryPath(): string | null {
+  try {
+    return join(dirname(addonPath()), "stemline_cuda.so");
+  } catch {
+    return null;
+  }
+}
+
+function devicesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder).map((name) => {
+      const model = /^Model:\s*(.*)$/m.exec(textOf(join(folder, name, "information")))?.[1];
+      return model?.trim() ?? name;
+    });
+  } catch {
+    return [];
+  }
+}
+
+// The network's libraries are loaded here: no other command of a developer needs them.
+async function zeroMq(): Promise<Finding> {
+  const subject = "libzmq";
+  try {
+    const { zmqVersion } = await import("../host/zmq-messenger.ts");
+    return { subject, state: "ok", text: zmqVersion };
+  } catch (error) {
+    return { subject, state: "bad", text: `cannot be loaded: ${errorText(error)}` };
+  }
+}
+
+async function nats(env: NodeJS.ProcessEnv): Promise<Finding> {
+  const subject = "NATS";
+  const told = Object.keys(env).some((name) => /^(NATS|NKEYS)_/.test(name));
+  if (!told)
+    return { subject, state: "note", text: "not looked for: no NATS_... or NKEYS_... variable is set" };
+  const { readNatsConfig } = await import("../host/config.ts");
+  const { connectControlPlane } = await import("../host/nats-control-plane.ts");
+  const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+  try {
+    const { natsUrl: url, ...config } = readNatsConfig(env);
+    const name = "stemline-doctor";
+    const plane = await connectControlPlane({ url, ...config, name, waitSeconds: 0, log: quiet });
+    const { server, maxPayloadBytes } = plane;
+    await plane.close();
+    return { subject, state: "ok", text: `${server}, messages up to ${maxPayloadBytes} bytes` };
+  } catch (error) {
+    return { subject, state: "bad", text: errorText(error) };
+  }
+}
+
+/** Empty if there is no such file. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command } from "commander";
-import { doctor } from "./doctor-command.ts";
+import { type DoctorOptions, doctor } from "./doctor-command.ts";
 import { packageFacts } from "./files.ts";
 import { checkOperators, validateOperators } from "./operator-commands.ts";
 import { expandCommand, validateCommand } from "./pipeline-commands.ts";
@@ -105,8 +105,9 @@ function createProgram(setExitCode: (code: number) => void): Command {
   program
     .command("doctor")
     .description("Say what this machine offers and what is missing.")
-    .action(() => {
-      const { text, exitCode } = doctor(facts);
+    .option("--json", "print one JSON object for programs")
+    .action(async (options: DoctorOptions) => {
+      const { text, exitCode } = await doctor(facts, env, options);
       stdout.write(`${text}\n`);
       setExitCode(exitCode);
     });

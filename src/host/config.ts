@@ -92,9 +92,24 @@ const readers: { readonly [Member in keyof HostConfig]: Reader<HostConfig[Member
  * @throws UsageError `STEMLINE_HOST_CONFIG` with every problem, one in each line; secrets are left out.
  */
 export function readHostConfig(env: NodeJS.ProcessEnv): HostConfig {
+  return readMembers(env, readers);
+}
+
+/** The part of the configuration that says how NATS is reached. Throws as `readHostConfig` does. */
+export function readNatsConfig(
+  env: NodeJS.ProcessEnv,
+): Pick<HostConfig, "natsUrl" | "credentials" | "storage"> {
+  const { natsUrl, credentials, storage } = readers;
+  return readMembers(env, { natsUrl, credentials, storage });
+}
+
+function readMembers<Member extends keyof HostConfig>(
+  env: Environment,
+  wanted: { readonly [Name in Member]: Reader<HostConfig[Name]> },
+): Pick<HostConfig, Member> {
   const problems: Problem[] = [];
-  const members = Object.entries(readers).map(([member, read]) => {
-    const reading: Reading<unknown> = read(env);
+  const members = Object.entries<Reader<unknown>>(wanted).map(([member, read]) => {
+    const reading = read(env);
     if ("problem" in reading) problems.push(reading.problem);
     return [member, "value" in reading ? reading.value : undefined];
   });
@@ -104,8 +119,8 @@ export function readHostConfig(env: NodeJS.ProcessEnv): HostConfig {
       `The environment variables of the operator are not valid:${formatProblems(problems)}`,
     );
   }
-  // The type of `readers` says what Object.entries forgets.
-  return Object.fromEntries(members) as HostConfig;
+  // The type of `wanted` says what Object.entries forgets.
+  return Object.fromEntries(members) as unknown as Pick<HostConfig, Member>;
 }
 
 /** Reads one variable; without a fallback it must be set. */

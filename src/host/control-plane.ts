@@ -12,6 +12,8 @@ export interface Subscription {
  * state. Everything else fails with a HostError when the server cannot be reached, and leaves trying again to the caller.
  */
 export interface ControlPlane {
+  /** URL of the server, without a user, and its version. */
+  readonly server: string;
   readonly connected: boolean;
   /** Largest body in bytes that can be published. */
   readonly maxPayloadBytes: number;

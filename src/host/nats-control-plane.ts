@@ -134,6 +134,7 @@ export async function connectControlPlane(options: NatsOptions): Promise<Control
   }
 
   return {
+    server: `${withoutUser(options.url)} (nats-server ${connection.info?.version ?? "of unknown version"})`,
     get connected() {
       return link.connected;
     },

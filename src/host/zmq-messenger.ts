@@ -1,5 +1,5 @@
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
-import { Pull, Push } from "zeromq";
+import { Pull, Push, version } from "zeromq";
 import { errorText, HostError } from "../errors.ts";
 import { bindAddress, formatAddress, type ZmqAddress } from "../wire/address.ts";
 import type { CloseReport, Messenger, MessengerObserver, ReceivedParts } from "./messenger.ts";
@@ -69,6 +69,9 @@ const TCP_KEEPALIVE = {
   tcpKeepaliveInterval: 10,
   tcpKeepaliveCount: 3,
 };
+
+/** Of the ZeroMQ library. */
+export const zmqVersion = version;
 
 /** The data plane of an interactEM pipeline: PUSH sockets that bind, PULL sockets that connect. */
 export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {

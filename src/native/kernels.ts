@@ -8,7 +8,7 @@ import type {
   PartialResult,
   ReduceOptions,
 } from "./addon.ts";
-import { loadAddon } from "./loader.ts";
+import { findAddon, loadAddon } from "./loader.ts";
 
 /** How `centerOfMassPartial` selects events and treats what is wrong or missing. */
 export interface CenterOfMassPartialOptions {
@@ -127,6 +127,11 @@ export class ComReducer {
     this.#last = result.catch(() => undefined);
     return result;
   }
+}
+
+/** The file that the addon was loaded from. Throws NativeError `STEMLINE_ADDON_NOT_LOADED` without one. */
+export function addonPath(): string {
+  return findAddon().path;
 }
 
 /** Backends of this build, best first, and whether this CPU can run them. */

@@ -17,13 +17,18 @@ function candidates(): string[] {
   return [join(packageRoot, "build", "Release", "stemline.node"), join(prebuilds, "stemline.node")];
 }
 
-let loaded: Addon | undefined;
+let loaded: { readonly addon: Addon; readonly path: string } | undefined;
+
+/** The native addon, loaded at the first call. Throws as `findAddon` does. */
+export function loadAddon(): Addon {
+  return findAddon().addon;
+}
 
 /**
- * The native addon, loaded at the first call. Throws NativeError `STEMLINE_ADDON_NOT_LOADED`, which says every place that
+ * The native addon and the file that it was loaded from. Throws NativeError `STEMLINE_ADDON_NOT_LOADED`, which says every place that
  * was tried, what happened there, and what to do.
  */
-export function loadAddon(): Addon {
+export function findAddon(): { readonly addon: Addon; readonly path: string } {
   if (loaded !== undefined) return loaded;
   const tried: string[] = [];
   let cause: unknown;
@@ -33,7 +38,7 @@ export function loadAddon(): Addon {
       continue;
     }
     try {
-      loaded = require(path) as Addon;
+      loaded = { addon: require(path) as Addon, path };
       return loaded;
     } catch (error) {
       cause ??= error;

@@ -14,7 +14,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { startNatsServer } from "./support/nats-server.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const cli = join(root, "dist/cli/main.js");
@@ -52,6 +53,7 @@ function start(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
 }
 
 const stemline = (...args: string[]) => start(args).result;
+const stemlineWith = (env: NodeJS.ProcessEnv, ...args: string[]) => start(args, env).result;
 
 interface Json {
   [member: string]: unknown;
@@ -439,8 +441,84 @@ describe("the centre of mass pipeline", () => {
   });
 });
 
-test("doctor says what is there", async () => {
-  const { code, stdout } = await stemline("doctor");
-  expect(code).toBe(0);
-  expect(stdout).toContain(process.version);
+describe("doctor", () => {
+  interface Report {
+    readonly version: string;
+    readonly sound: boolean;
+    readonly findings: readonly { readonly subject: string; readonly state: string; readonly text: string }[];
+  }
+  /** Without what the surroundings of the tests say. */
+  const bare = { NATS_SERVER_URL: undefined, NATS_CREDS_FILE: undefined, NKEYS_SEED_STR: undefined };
+
+  async function report(env: NodeJS.ProcessEnv = {}): Promise<Report & { readonly code: number | null }> {
+    const { code, stdout, stderr } = await stemlineWith({ ...bare, ...env }, "doctor", "--json");
+    expect(stderr).toBe("");
+    return { code, ...(JSON.parse(stdout) as Report) };
+  }
+
+  const about = ({ findings }: Report, subject: string) =>
+    findings.find((entry) => entry.subject === subject)!;
+
+  test("says what is there, for people and for programs", async () => {
+    const { code, ...json } = await report();
+    const subjects = [
+      "Node",
+      "System",
+      "CPU features",
+      "Memory",
+      "Addon",
+      "Backend",
+      "CUDA",
+      "libzmq",
+      "NATS",
+    ];
+    expect({ code, sound: json.sound, subjects: json.findings.map(({ subject }) => subject) }).toEqual({
+      code: 0,
+      sound: true,
+      subjects,
+    });
+    expect(about(json, "Node").text).toContain(process.version);
+    expect(about(json, "Addon").text).toMatch(/stemline\.node$/);
+    expect(about(json, "libzmq").text).toMatch(/^4\.\d+\.\d+$/);
+    expect(about(json, "NATS")).toMatchObject({ state: "note" });
+    expect(about(json, "CUDA").state).not.toBe("bad");
+
+    const plain = await stemlineWith(bare, "doctor");
+    expect(plain.code).toBe(0);
+    for (const { subject, text } of json.findings) {
+      const line = plain.stdout.split("\n").find((candidate) => candidate.includes(`  ${subject} `))!;
+      expect(line).toContain(text.split("\n")[0]);
+    }
+  });
+
+  test("finds an addon that cannot be loaded, and says what was tried", async () => {
+    const found = await report({ STEMLINE_ADDON: "/nowhere/stemline.node" });
+    expect(found).toMatchObject({ code: 1, sound: false });
+    expect(about(found, "Addon")).toMatchObject({ state: "bad" });
+    expect(about(found, "Addon").text).toContain("/nowhere/stemline.node: no such file");
+  });
+
+  test("looks for NATS as an operator would", async () => {
+    const server = await startNatsServer();
+    onTestFinished(() => server.close());
+    const reached = await report({ ...server.environment });
+    expect(about(reached, "NATS")).toMatchObject({ state: "ok" });
+    expect(about(reached, "NATS").text).toMatch(
+      /^nats:\/\/127\.0\.0\.1:\d+ \(nats-server 2\.\d+\.\d+\), messages up to 1048576 bytes$/,
+    );
+
+    const seed = { NATS_SECURITY_MODE: "nkeys", NKEYS_SEED_STR: "SUAMNOSEED" };
+    for (const [env, text] of [
+      [{ ...server.environment, NATS_SERVER_URL: "nats://127.0.0.1:9" }, /could not be reached/],
+      [{ ...server.environment, ...seed }, /seed is malformed/],
+      [
+        { NATS_SERVER_URL: "nats://127.0.0.1:9" },
+        /NATS_CREDS_FILE: expected a file that exists, got nothing/,
+      ],
+    ] as const) {
+      const found = await report(env);
+      expect(found).toMatchObject({ code: 1, sound: false });
+      expect(about(found, "NATS")).toMatchObject({ state: "bad", text: expect.stringMatching(text) });
+    }
+  });
 });
