@@ -1,5 +1,5 @@
 import { CommanderError } from "commander";
-import { ParameterError, PipelineError, SpecError, StemlineError, UsageError } from "../errors.ts";
+import { errorText, ParameterError, PipelineError, SpecError, StemlineError, UsageError } from "../errors.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Screen } from "./status-line.ts";
 
@@ -23,7 +23,7 @@ export function reportError(error: unknown, stderr: Pick<Screen, "write">, debug
 
 /** The error as one JSON event. */
 export function errorEvent(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = errorText(error);
   const code = error instanceof StemlineError ? error.code : null;
   const problems = error instanceof PipelineError ? error.problems : [];
   return JSON.stringify({ event: "error", code, message, problems });

@@ -1,3 +1,4 @@
+import { errorText } from "../errors.ts";
 import type { OperatorFigures } from "../local/figures.ts";
 import type { LogEntry, RunObserver, RunSummary, RunWarning } from "../local/runner.ts";
 import { formatCount, formatSummary, formatWholeSeconds, framesDone, framesExpected } from "./format.ts";
@@ -75,7 +76,7 @@ class TextReporter implements Reporter {
     this.#options.stdout.write(`${formatSummary(summary)}\n`);
     if (summary.failure === null) return;
     const { operator, reason, error } = summary.failure;
-    const text = error instanceof Error ? error.message : String(error);
+    const text = errorText(error);
     this.#print(`error: ${operator} ${reason}: ${text}`);
   }
 
@@ -126,7 +127,7 @@ class JsonReporter implements Reporter {
 
   end({ failure, ...summary }: RunSummary, exitCode: number): void {
     const frames = framesDone(summary.operators);
-    const text = failure?.error instanceof Error ? failure.error.message : String(failure?.error);
+    const text = errorText(failure?.error);
     this.#write({
       event: "summary",
       exitCode,

@@ -10,9 +10,6 @@ import type { Messenger, ReceivedParts } from "./messenger.ts";
 import type { HostMetrics, PortCount } from "./metrics.ts";
 import { Slots } from "./slots.ts";
 
-/** Failures of `run` in a row after which the operator gives up, as in interactEM. */
-export const maxFailuresInARow = 10;
-
 const trackingIntervalMs = 1000;
 
 /** Triggers that may wait for their turn. */

@@ -1,8 +1,10 @@
 import { errorText, HostError, PipelineError } from "../errors.ts";
 import { defaultBackend } from "../native/kernels.ts";
 import type { Operator, OperatorContext } from "../operator/define-operator.ts";
+import { maxFailuresInARow } from "../operator/run-result.ts";
 import type { RuntimePipeline } from "../spec/expand-pipeline.ts";
 import { type OperatorView, operatorView, parseRuntimePipeline } from "../spec/runtime-pipeline.ts";
+import { parseJsonBytes } from "../wire/json.ts";
 import type { Tracking } from "../wire/message.ts";
 import { operatorMetricsJson, pipelineMetricsJson, portMetricsJson } from "../wire/metrics.ts";
 import {
@@ -14,7 +16,7 @@ import {
 import { operatorKey, portKey } from "../wire/subjects.ts";
 import type { HostConfig } from "./config.ts";
 import type { ControlPlane, Subscription } from "./control-plane.ts";
-import { Engine, type EnginePort, maxFailuresInARow, type PassageTimes } from "./engine.ts";
+import { Engine, type EnginePort, type PassageTimes } from "./engine.ts";
 import { KeyValues } from "./key-values.ts";
 import type { HostLog } from "./log.ts";
 import type { Messenger, MessengerObserver } from "./messenger.ts";
@@ -538,7 +540,7 @@ class Host {
 
 function parseJson(body: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+    return parseJsonBytes(body);
   } catch (cause) {
     const message = "Runtime pipeline: expected JSON text in UTF-8";
     throw new PipelineError("STEMLINE_PIPELINE_JSON", message, [], { cause });

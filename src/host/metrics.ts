@@ -2,9 +2,6 @@ import { createServer, type Server } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { HostError } from "../errors.ts";
 
-/** Why a message was not computed. The codes of errors that kernels raise for bad input are reasons as well. */
-export type RejectReason = "parts" | "header" | "subject" | (string & {});
-
 /** Messages and bytes of one port since the start. */
 export interface PortCount {
   messages: number;

@@ -9,6 +9,7 @@ import {
   parseParameterValue,
   resolveParameters,
 } from "../spec/parameter-value.ts";
+import { parseJsonBytes } from "../wire/json.ts";
 
 /** Values by name; undefined where an optional parameter has none. */
 export type ParameterSnapshot = Readonly<Record<string, ParameterValue | undefined>>;
@@ -85,7 +86,7 @@ export class HostParameters {
 
 function parseJson(body: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+    return parseJsonBytes(body);
   } catch (cause) {
     throw new ParameterError("STEMLINE_PARAMETER_UPDATE", "Parameter update: expected JSON text in UTF-8", {
       cause,

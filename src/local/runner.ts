@@ -1,7 +1,7 @@
 import { errorText } from "../errors.ts";
 import type { Logger, Operator, OperatorContext, RunContext } from "../operator/define-operator.ts";
 import { createBreather } from "../operator/event-loop.ts";
-import { openResult, type ResultMessages } from "../operator/run-result.ts";
+import { maxFailuresInARow, openResult, type ResultMessages } from "../operator/run-result.ts";
 import type { OperatorSpec } from "../spec/operator-spec.ts";
 import {
   type CanonicalPipeline,
@@ -75,8 +75,6 @@ export interface RunSummary {
   readonly operators: readonly OperatorFigures[];
   readonly files: readonly string[];
 }
-
-const maxFailuresInARow = 10;
 
 /**
  * Runs a pipeline in this process: one loop for each replica, bounded queues between operators, until every source has

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { NativeError } from "../errors.ts";
+import { errorText, NativeError } from "../errors.ts";
 import type { Addon } from "./addon.ts";
 
 // This file lies two folders below the package root both in src and in dist.
@@ -42,7 +42,7 @@ export function findAddon(): { readonly addon: Addon; readonly path: string } {
       return loaded;
     } catch (error) {
       cause ??= error;
-      tried.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+      tried.push(`${path}: ${errorText(error)}`);
     }
   }
   throw new NativeError(

@@ -3,6 +3,9 @@ import { describeValue, isRecord } from "../wire/json.ts";
 import type { BytesMessage } from "../wire/message.ts";
 import type { RunResult } from "./define-operator.ts";
 
+/** Failures of `run` in a row after which an operator is ended, as in interactEM. */
+export const maxFailuresInARow = 10;
+
 /** The messages of a result, which the operator may still be making while they are read. */
 export interface ResultMessages {
   /** True if reading is work of the operator, which takes time and may fail; false if all messages are at hand. */

@@ -3,6 +3,13 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** The value of JSON text in UTF-8. Throws SyntaxError or TypeError for anything else. */
+export function parseJsonBytes(bytes: Uint8Array): unknown {
+  return JSON.parse(decoder.decode(bytes));
+}
+
 const longestQuote = 60;
 
 /** Names a value in an error message: short, one line, strings quoted. */

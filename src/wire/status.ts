@@ -1,6 +1,6 @@
 import { WireError } from "../errors.ts";
 import { parseAddress, type ZmqAddress } from "./address.ts";
-import { describeValue, isRecord } from "./json.ts";
+import { describeValue, isRecord, parseJsonBytes } from "./json.ts";
 import { readUuid } from "./uuid.ts";
 
 /** Values of the bucket `stat`. All ids are runtime ids unless they are called canonical. */
@@ -46,7 +46,6 @@ export function inputPortStatusJson({ id, canonicalId }: PortIdentity): string {
   return JSON.stringify({ id, canonical_id: canonicalId, uri: null, status: "idle" });
 }
 
-const decoder = new TextDecoder("utf-8", { fatal: true });
 const portStatuses = ["initializing", "idle", "busy"];
 const locations = ["operator", "port", "agent", "orchestrator"];
 const commBackends = ["zmq", "mpi", "nats"];
@@ -81,7 +80,7 @@ function readUriAddresses(uri: Readonly<Record<string, unknown>>): readonly stri
 
 function parseJson(value: Uint8Array): unknown {
   try {
-    return JSON.parse(decoder.decode(value));
+    return parseJsonBytes(value);
   } catch (cause) {
     throw new WireError("STEMLINE_WIRE_STATUS", "Port status: expected JSON text in UTF-8", { cause });
   }

@@ -1,11 +1,9 @@
-import { isRecord } from "./json.ts";
-
-const decoder = new TextDecoder("utf-8", { fatal: true });
+import { isRecord, parseJsonBytes } from "./json.ts";
 
 /** The trigger that a request names, or null if the body is not `{"trigger": name}`. */
 export function readTriggerRequest(body: Uint8Array): string | null {
   try {
-    const request: unknown = JSON.parse(decoder.decode(body));
+    const request = parseJsonBytes(body);
     return isRecord(request) && typeof request.trigger === "string" ? request.trigger : null;
   } catch {
     return null;

@@ -1,12 +1,11 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Pull, Push } from "zeromq";
 import { readNpz } from "../../src/distiller/npz.ts";
 import { type OperatorProcess, until } from "./support/deployment.ts";
-import { type Backend, startBackend } from "./support/interactem-backend.ts";
-import { type NatsServer, startNatsServer } from "./support/nats-server.ts";
+import { sharedNats } from "./support/shared-nats.ts";
 import {
   drainNumbers,
   endOf,
@@ -25,16 +24,7 @@ import {
   singleOperator,
 } from "./support/single-operator.ts";
 
-let server: NatsServer;
-let backend: Backend;
-beforeAll(async () => {
-  server = await startNatsServer();
-  backend = await startBackend(server);
-});
-afterAll(async () => {
-  await backend.close();
-  await server.close();
-});
+const { server, backend } = await sharedNats();
 
 interface Running {
   readonly single: SingleOperator;

@@ -2,10 +2,11 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { until } from "./support/deployment.ts";
-import { type Backend, startBackend } from "./support/interactem-backend.ts";
-import { type NatsServer, startNatsServer } from "./support/nats-server.ts";
+import { startBackend } from "./support/interactem-backend.ts";
+import { startNatsServer } from "./support/nats-server.ts";
+import { sharedNats } from "./support/shared-nats.ts";
 import {
   endOf,
   fixture,
@@ -16,16 +17,7 @@ import {
   singleOperator,
 } from "./support/single-operator.ts";
 
-let server: NatsServer;
-let backend: Backend;
-beforeAll(async () => {
-  server = await startNatsServer();
-  backend = await startBackend(server);
-});
-afterAll(async () => {
-  await backend.close();
-  await server.close();
-});
+const { server, backend } = await sharedNats();
 
 /** Nobody listens there. */
 const deadNats = "nats://127.0.0.1:9";
