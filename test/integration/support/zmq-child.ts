@@ -13,12 +13,12 @@ const programs: Record<string, (argument: string) => Promise<void>> = {
     for (let number = 0; ; number += 1) await socket.send([String(number), Buffer.alloc(2000, number)]);
   },
 
-  /** Sends 150 messages of 4 MB, and reports by how much its memory grew. */
+  /** Sends 400 messages of 4 MB, and reports by how much its memory grew. */
   async "send-large"() {
     const messenger = createZmqMessenger(options);
     process.send!(connectAddress(parseAddress(await messenger.openOutput("out"))));
     const grown = await watchMemory(async () => {
-      for (let number = 0; number < 150; number += 1)
+      for (let number = 0; number < 400; number += 1)
         await messenger.send("out", [Buffer.alloc(4e6, number)]);
     });
     await messenger.close(30_000);
@@ -31,7 +31,7 @@ const programs: Record<string, (argument: string) => Promise<void>> = {
     messenger.openInput("in");
     messenger.connect("in", "upstream", [endpoint]);
     const grown = await watchMemory(async () => {
-      for (let number = 0; number < 150; number += 1) {
+      for (let number = 0; number < 400; number += 1) {
         await messenger.receive();
         await delay(10);
       }
