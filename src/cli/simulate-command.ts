@@ -1,4 +1,4 @@
-import { type SimulateOptions, simulate } from "../distiller/simulate.ts";
+import type { SimulateOptions } from "../distiller/simulate.ts";
 import { UsageError } from "../errors.ts";
 import { formatCount, plural } from "./format.ts";
 import { progressBar, type Screen, StatusLine } from "./status-line.ts";
@@ -17,6 +17,8 @@ export async function simulateCommand(
   { scan, frame, dose, seed, framesPerPosition }: SimulateCommandOptions,
   stderr: Screen,
 ): Promise<string> {
+  // Loaded here: images without the 4D Camera utilities have the other commands.
+  const { simulate } = await import("../distiller/simulate.ts");
   const statusLine = stderr.isTTY ? new StatusLine(stderr) : null;
   const options: SimulateOptions = {
     path,

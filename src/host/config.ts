@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Problem, UsageError } from "../errors.ts";
@@ -43,6 +43,8 @@ export interface HostConfig {
   readonly metricsHost: string;
   /** Folder in which the agent mounts what mount parameters name. */
   readonly mountFolder: string;
+  /** Folder of the file that a container's health check looks at; null for none. */
+  readonly healthFolder: string | null;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -83,6 +85,7 @@ const readers: { readonly [Member in keyof HostConfig]: Reader<HostConfig[Member
   metricsPort: integer("STEMLINE_METRICS_PORT", 0, 65535, null),
   metricsHost: variable("STEMLINE_METRICS_HOST", "a host name or IP address", readWord, "127.0.0.1"),
   mountFolder: variable("STEMLINE_MOUNT_DIR", "a folder", (text) => text, "/mnt"),
+  healthFolder: variable<string | null>("STEMLINE_HEALTH_DIR", "a folder", (text) => text, null),
 };
 
 /**
@@ -191,9 +194,8 @@ function readCredsFile(env: Environment): Reading<NatsCredentials> {
   const name = "NATS_CREDS_FILE";
   const path = setting(env, name);
   const file = path === undefined ? "" : resolve(expandHome(env, path));
-  return isFile(file)
-    ? { value: { mode: "creds", file } }
-    : problem(name, expectedGot("a file that exists", path));
+  if (!isFile(file)) return problem(name, expectedGot("a file that exists", path));
+  return isReadable(file) ? { value: { mode: "creds", file } } : unreadable(name, file);
 }
 
 function readSeed(env: Environment): Reading<NatsCredentials> {
@@ -206,7 +208,9 @@ function readSeed(env: Environment): Reading<NatsCredentials> {
   if (path === undefined) {
     return problem("NKEYS_SEED_STR", "expected a seed here or its file in NKEYS_SEED_FILE, got neither");
   }
-  const line = firstLine(expandHome(env, path));
+  const file = expandHome(env, path);
+  if (isFile(file) && !isReadable(file)) return unreadable("NKEYS_SEED_FILE", file);
+  const line = firstLine(file);
   return line
     ? { value: { mode: "nkeys", seed: line } }
     : problem("NKEYS_SEED_FILE", expectedGot("a file with a seed in its first line", path));
@@ -218,6 +222,23 @@ function isFile(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** In a container, whose users are others than those of the machine, this says why a mounted file cannot be read. */
+function unreadable(name: string, file: string): { readonly problem: Problem } {
+  const { mode, uid, gid } = statSync(file);
+  const rights = `mode ${(mode & 0o777).toString(8).padStart(4, "0")}, user ${uid}, group ${gid}`;
+  const reader = `user ${process.getuid?.()} of group ${process.getgid?.()}`;
+  return problem(name, `expected a file that ${reader} may read, got ${file} with ${rights}`);
 }
 
 /** Undefined if the file cannot be read. */

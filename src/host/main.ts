@@ -10,6 +10,7 @@ import {
 import type { Operator } from "../operator/define-operator.ts";
 import { loadOperator } from "../operator/load-operator.ts";
 import { readHostConfig } from "./config.ts";
+import { showHealth } from "./health.ts";
 import { type HostReport, runHost } from "./host.ts";
 import { createLog, type HostLog } from "./log.ts";
 import { HostMetrics, type MetricsServer, serveMetrics } from "./metrics.ts";
@@ -59,6 +60,8 @@ export async function startOperator(runFile: string, env: NodeJS.ProcessEnv): Pr
   // Instead of the command line's own handler, which ends the process at once.
   process.removeAllListeners("uncaughtException").on("uncaughtException", onUncaught);
 
+  const hideHealth =
+    config.healthFolder === null ? null : showHealth(config.healthFolder, config.operatorId, log);
   const metrics = new HostMetrics();
   let server: MetricsServer | null = null;
   try {
@@ -104,6 +107,7 @@ export async function startOperator(runFile: string, env: NodeJS.ProcessEnv): Pr
     return concludeFailure(error, log);
   } finally {
     server?.close();
+    hideHealth?.();
   }
 }
 

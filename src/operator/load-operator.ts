@@ -2,7 +2,6 @@ import { stat } from "node:fs/promises";
 import { type LoadHook, register as registerHooks } from "node:module";
 import { sep } from "node:path";
 import { pathToFileURL } from "node:url";
-import { register } from "tsx/esm/api";
 import { SpecError } from "../errors.ts";
 import { describeValue, isRecord } from "../wire/json.ts";
 import { isOperator, type Operator } from "./define-operator.ts";
@@ -25,7 +24,7 @@ export async function loadOperator(runFile: string): Promise<Operator> {
 }
 
 async function evaluate(runFile: string): Promise<unknown> {
-  if (!stripsTypes(runFile)) readTypeScript();
+  if (!stripsTypes(runFile)) await readTypeScript();
   try {
     return await import(pathToFileURL(runFile).href);
   } catch (cause) {
@@ -38,15 +37,20 @@ async function evaluate(runFile: string): Promise<unknown> {
   }
 }
 
-let readsTypeScript = false;
+let readsTypeScript: Promise<void> | null = null;
 
 /**
  * From here on, `import` reads TypeScript. One hook for the whole process, so that operators share this package's modules:
  * tsx's import of a single file would load and transform all of them again for each operator, which takes seconds.
  */
-function readTypeScript(): void {
-  if (readsTypeScript) return;
-  readsTypeScript = true;
+function readTypeScript(): Promise<void> {
+  readsTypeScript ??= registerTypeScript();
+  return readsTypeScript;
+}
+
+async function registerTypeScript(): Promise<void> {
+  // Loaded here: Node 22.18 and later do without, and so do the images.
+  const { register } = await import("tsx/esm/api");
   register();
   registerHooks(`data:text/javascript,export ${encodeURIComponent(load.toString())}`);
 }

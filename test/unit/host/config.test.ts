@@ -57,6 +57,7 @@ test("what is not set has a default", () => {
     metricsPort: null,
     metricsHost: "127.0.0.1",
     mountFolder: "/mnt",
+    healthFolder: null,
   };
   expect(readHostConfig(minimal)).toEqual(expected);
 });
