@@ -8,7 +8,8 @@ cmake --build build-asan-addon --parallel 2
 
 # The runtime must be the first library of the process. libstdc++ comes with it: the runtime looks up the function that
 # throws exceptions when it starts, before the addon brings that library in.
-export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so.6)"
+LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so.6)"
+export LD_PRELOAD
 # No leak check: Node ends without freeing what V8 and its own tables hold, which would be reported by the thousand. Our
 # leaks show in the memory tests, which run without sanitizers.
 export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=32:${ASAN_OPTIONS:-}
@@ -17,6 +18,7 @@ export STEMLINE_ADDON="$PWD/build-asan-addon/stemline.node"
 export STEMLINE_SANITIZED=1
 
 # A test run that quietly used another addon, or one without instrumentation, would prove nothing.
+# shellcheck disable=SC2016 # JavaScript, not the shell's variables
 node -e '
   require(process.env.STEMLINE_ADDON).backends();
   const loaded = process.report.getReport().sharedObjects;
