@@ -47,6 +47,8 @@ export interface Deployment {
   view(label: string, replica?: number): OperatorView;
   /** Publishes the pipeline for an operator and starts its process. */
   start(view: OperatorView, runFile: string, env?: NodeJS.ProcessEnv): Promise<OperatorProcess>;
+  /** The same in a container. */
+  startContainer(view: OperatorView, container: ContainerOptions): Promise<OperatorProcess>;
   /** Starts the process without publishing the pipeline. */
   startUnpublished(view: OperatorView, runFile: string, env?: NodeJS.ProcessEnv): OperatorProcess;
   publish(view: OperatorView): Promise<void>;
@@ -60,6 +62,16 @@ export interface Deployment {
   connectInput(portId: string, options?: PlayedInputOptions): Promise<Pull>;
   /** Kills what still runs. */
   close(): Promise<void>;
+}
+
+/** A container that is started as interactEM's agent does: on the host's network, with credentials and folders mounted. */
+export interface ContainerOptions {
+  readonly engine: "docker" | "podman";
+  readonly image: string;
+  /** File of the server's credentials. */
+  readonly credentials: string;
+  /** Further folders and files by where they are mounted. */
+  readonly mounts?: Readonly<Record<string, string>>;
 }
 
 export interface PlayedOutputOptions {
@@ -93,29 +105,56 @@ export function deploy(
   const sockets: (Push | Pull)[] = [];
   const views = pipeline.operators.map((operator) => operatorView(pipeline, operator.id));
 
+  /** What an agent tells every operator. */
+  const environment = ({ operator }: OperatorView): Record<string, string> => ({
+    ...server.environment,
+    INTERACTEM_AGENT_ID: operator.id,
+    ZMQ_BIND_HOSTNAME: "127.0.0.1",
+    ZMQ_BIND_INTERFACE: "127.0.0.1",
+    LOG_LEVEL: "DEBUG",
+  });
+
+  function launch(
+    view: OperatorView,
+    command: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+  ): OperatorProcess {
+    const child = spawn(command, args, {
+      // Not in the repository, whose tsconfig.json has tsx take "stemline" from src: a second copy of what dist holds.
+      cwd: folder,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const started = operatorProcess(view.operator.id, child, backend);
+    processes.push(started);
+    return started;
+  }
+
   function startUnpublished(
-    { operator }: OperatorView,
+    view: OperatorView,
     runFile: string,
     env: NodeJS.ProcessEnv = {},
   ): OperatorProcess {
-    const child = spawn(process.execPath, [cli, "operator", "start", runFile], {
-      // Not in the repository, whose tsconfig.json has tsx take "stemline" from src: a second copy of what dist holds.
-      cwd: folder,
-      env: {
-        ...process.env,
-        ...server.environment,
-        INTERACTEM_AGENT_ID: operator.id,
-        ZMQ_BIND_HOSTNAME: "127.0.0.1",
-        ZMQ_BIND_INTERFACE: "127.0.0.1",
-        STEMLINE_MOUNT_DIR: mountFolder,
-        LOG_LEVEL: "DEBUG",
-        ...env,
-      },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    const started = operatorProcess(operator.id, child, backend);
-    processes.push(started);
-    return started;
+    const { execPath } = process;
+    const all = { ...environment(view), STEMLINE_MOUNT_DIR: mountFolder, ...env };
+    return launch(view, execPath, [cli, "operator", "start", runFile], all);
+  }
+
+  function startContainer(
+    view: OperatorView,
+    { engine, image, credentials, mounts = {} }: ContainerOptions,
+  ): OperatorProcess {
+    const inside = "/operator.creds";
+    const variables = Object.entries({ ...environment(view), NATS_CREDS_FILE: inside });
+    const volumes = Object.entries({ ...mounts, [inside]: credentials });
+    const args = [
+      ...["run", "--rm", "--read-only", "--network=host", `--name=operator-${view.operator.id}`],
+      ...variables.flatMap(([name, value]) => ["--env", `${name}=${value}`]),
+      ...volumes.flatMap(([target, source]) => ["--volume", `${source}:${target}`]),
+      image,
+    ];
+    return launch(view, engine, args, {});
   }
 
   const publish = ({ operator }: OperatorView) => backend.publishPipeline(operator.id, pipeline);
@@ -151,6 +190,10 @@ export function deploy(
     async start(view, runFile, env) {
       await publish(view);
       return startUnpublished(view, runFile, env);
+    },
+    async startContainer(view, container) {
+      await publish(view);
+      return startContainer(view, container);
     },
     startUnpublished,
     publish,
