@@ -419,7 +419,9 @@ describe("the centre of mass pipeline", () => {
       pipeline,
       ...set(`counted-data-reader.raw_data_dir=${folder}`, "counted-data-reader.filename=scan.h5"),
     );
-    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(code).toBe(0);
+    // A slow machine takes long enough for lines of progress.
+    expect(stderr).toMatch(/^(\d+ of 768 frames .*\n)*$/);
     expect(readdirSync(join(folder, "out")).sort()).toEqual([
       "center-of-mass-rtheta-1.png",
       "center-of-mass-xy-1.png",

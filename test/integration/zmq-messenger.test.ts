@@ -717,7 +717,7 @@ describe("memory", () => {
     const sender = startChild("send-large");
     const receiver = startChild("receive-large", await nextReport<string>(sender));
     const grown = await Promise.all([nextReport<number>(sender), nextReport<number>(receiver)]);
-    // 1,600 MB went through; garbage is there until it is collected, which a busy machine puts off.
-    for (const bytes of grown) expect(bytes).toBeLessThan(800e6);
+    // 600 MB went through; some of it is there until it is collected.
+    for (const bytes of grown) expect(bytes).toBeLessThan(300e6);
   });
 });

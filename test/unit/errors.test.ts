@@ -59,7 +59,7 @@ function sources(folder: string, name: RegExp): string[] {
 
 /** Error codes are whole literals; the names of environment variables are the arguments of what reads them. */
 function codesIn(source: string): string[] {
-  return matches(source, /(?<!(?:getenv|variable|integer|seconds)\()"(STEMLINE_\w+)"/g);
+  return matches(source, /(?<!(?:getenv|variable|integer|seconds)(?:<[^>]*>)?\()"(STEMLINE_\w+)"/g);
 }
 
 function matches(text: string, pattern: RegExp): string[] {
