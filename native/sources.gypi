@@ -31,7 +31,8 @@
       "native/napi/convert.cpp",
       "native/napi/decode_batch.cpp",
       "native/napi/error.cpp",
-      "native/napi/job.cpp"
+      "native/napi/job.cpp",
+      "native/napi/single_threaded.cpp"
     ]
   }
 }
