@@ -2,8 +2,8 @@
 // processor, and compares the results bit for bit with those recorded from the Python peer.
 // Usage: node scripts/check-package.mjs PACKAGE_FOLDER [DEFAULT_BACKEND]
 import { strictEqual } from "node:assert";
-import { readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gunzipSync } from "node:zlib";
 
@@ -14,7 +14,7 @@ if (folder === undefined) {
 }
 const load = (path) => import(pathToFileURL(resolve(folder, "dist", path)).href);
 const { centerOfMassPartial, readNpz } = await load("distiller/index.js");
-const { addonPath, backends, defaultBackend } = await load("native/kernels.js");
+const { addonPath, backends, cudaStatus, defaultBackend } = await load("native/kernels.js");
 
 const golden = (path) => readFileSync(new URL(`../test/golden/synthetic-128/${path}`, import.meta.url));
 const message = {
@@ -53,6 +53,14 @@ for (const { name } of supported) {
   }
 }
 strictEqual(compared, supported.length * recorded.length);
+// With or without a GPU, the CUDA library that lies beside the addon can be asked.
+const cuda = cudaStatus();
+strictEqual(cuda.library, join(dirname(addonPath()), "stemline_cuda.so"));
+const reasons = existsSync(cuda.library)
+  ? [null, "driver-missing", "driver-too-old", "no-device"]
+  : ["library-missing"];
+strictEqual(reasons.includes(cuda.reason), true, cuda.message);
+console.log(`CUDA: ${cuda.message || cuda.devices.map(({ name }) => name).join(", ")}`);
 console.log(
   `${prebuild} on Node ${process.version}: ${compared} results as recorded; backends ${supported
     .map(({ name }) => name)

@@ -11,6 +11,8 @@ cd "$(dirname "$0")/.."
 
 # The oldest C library that official builds of Node 20, 22 and 24 run with.
 highest_glibc=2.28
+# The C library of Debian 12's predecessors is too old for the CUDA runtime as linked here; there, kernels run on the CPU.
+highest_glibc_cuda=2.34
 
 fail() {
   echo "$1" >&2
@@ -44,6 +46,7 @@ if [ "$arch" != "$(node -p process.arch)" ]; then
 fi
 [ "$arch" = arm64 ] && backend=neon
 
+unset STEMLINE_ADDON STEMLINE_BACKEND STEMLINE_CUDA_LIBRARY
 # A copy, so that the addon in build/ stays as it is, and so that nothing but this prebuild can be found and loaded.
 stage="build-prebuild-$arch"
 rm -rf "$stage"
@@ -70,6 +73,18 @@ check_symbols() {
   echo "$file: $(stat -c %s "$file") bytes, needs $highest (at most GLIBC_$limit), no libstdc++"
 }
 check_symbols "$built/stemline.node" "$highest_glibc"
+
+if [ "$arch" != x64 ]; then
+  echo "No CUDA library: it is only made for x64"
+elif ! command -v nvcc >/dev/null; then
+  echo "No CUDA library: nvcc is missing"
+else
+  cmake -S . -B build-cuda -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA=ON >/dev/null
+  cmake --build build-cuda --target stemline_cuda
+  cp build-cuda/stemline_cuda.so "$built"
+  check_symbols "$built/stemline_cuda.so" "$highest_glibc_cuda"
+fi
+
 "${emulate[@]:-node}" scripts/check-package.mjs "$stage" $backend
 
 mkdir -p prebuilds

@@ -42,7 +42,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 npm_cli="$(npm root -g)/npm/bin/npm-cli.js"
 shell=$(command -v sh)
-unset STEMLINE_ADDON STEMLINE_BACKEND CC CXX
+unset STEMLINE_ADDON STEMLINE_BACKEND STEMLINE_CUDA_LIBRARY CC CXX
 
 # try MAJOR [NPM_INSTALL_OPTION...]: installs the package in an empty folder and uses it. Outside of the clone, whose modules
 # would be found from any folder in it.
@@ -81,7 +81,7 @@ try() {
   ) >"$folder.log" 2>&1 || { cat "$folder.log" >&2; exit 1; }
   # The install step of the package found the prebuild: it compiled nothing.
   [ ! -e "$folder/node_modules/stemline/build" ] || { echo "the addon was compiled on Node $major" >&2; exit 1; }
-  grep 'results as recorded' "$folder.log"
+  grep -E '^CUDA: |results as recorded' "$folder.log"
   echo "Node $major, npm install ${*:-with install scripts}: $((SECONDS - started)) s"
 }
 
