@@ -1,7 +1,8 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`. `make help` lists the others.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build demo test test-unit test-native test-addon test-node24 lint format bench bench-host soak tools clean
+.PHONY: help build demo test test-unit test-native test-addon test-node24 test-package prebuild-x64 prebuild-arm64 prebuilds lint
+.PHONY: format bench bench-host soak tools clean
 
 NPX := npx --no-install
 OUT ?= out/demo
@@ -17,6 +18,8 @@ help:
 	@echo "make bench-host  speed, latency and memory of operator processes, beside the limit of the transport"
 	@echo "make soak      ten minutes of an operator at full speed: nothing lost, memory flat"
 	@echo "make build     the addon and dist/"
+	@echo "make prebuilds   prebuild-x64 and prebuild-arm64: the addon as the npm package ships it, each checked"
+	@echo "make test-package  the npm package installed without a compiler, on Node 20, 22 and 24"
 	@echo "make tools     Debian packages that tests and benchmarks need (as root)"
 	@echo "make clean     remove what was built"
 
@@ -59,6 +62,17 @@ test-addon: build tools
 test-node24: build tools
 	scripts/test-node24.sh
 
+prebuilds: prebuild-x64 prebuild-arm64
+
+prebuild-x64: dist/cli/main.js
+	scripts/prebuild.sh x64
+
+prebuild-arm64: dist/cli/main.js tools
+	scripts/prebuild.sh arm64
+
+test-package: dist/cli/main.js
+	scripts/test-package.sh
+
 lint: node_modules/.package-lock.json
 	$(NPX) biome check .
 	$(NPX) tsc --noEmit
@@ -76,4 +90,4 @@ soak: build tools
 	npm run soak
 
 clean:
-	rm -rf build build-* dist out
+	rm -rf build build-* dist out prebuilds

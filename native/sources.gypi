@@ -24,14 +24,17 @@
       "native/core/scalar/backend.cpp",
       "native/core/status.cpp"
     ],
+    "stemline_cuda_sources": ["native/cuda/devices.cu"],
     "stemline_addon_sources": [
       "native/napi/addon.cpp",
       "native/napi/center_of_mass_partial.cpp",
       "native/napi/center_of_mass_reduce.cpp",
       "native/napi/convert.cpp",
+      "native/napi/cuda.cpp",
       "native/napi/decode_batch.cpp",
       "native/napi/error.cpp",
-      "native/napi/job.cpp"
+      "native/napi/job.cpp",
+      "native/napi/single_threaded.cpp"
     ]
   }
 }

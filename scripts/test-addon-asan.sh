@@ -29,5 +29,6 @@ node -e '
 node node_modules/vitest/vitest.mjs run \
   test/unit/native/center-of-mass-partial.test.ts \
   test/unit/native/center-of-mass-reduce.test.ts \
+  test/unit/native/cuda.test.ts \
   test/unit/native/kernels.test.ts \
   test/integration/addon-lifetime.test.ts "$@"

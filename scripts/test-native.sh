@@ -4,7 +4,8 @@
 #   sanitize  address and undefined-behaviour sanitizers
 #   fuzz      libFuzzer, FUZZ_SECONDS for each target (default 30)
 #   neon      cross-compiled for 64-bit Arm, run under qemu
-# Usage: scripts/test-native.sh [release|sanitize|fuzz|neon]...    (default: all)
+#   cuda      the CUDA library, with a GPU or without
+# Usage: scripts/test-native.sh [release|sanitize|fuzz|neon|cuda]...    (default: all)
 # A part whose tools are missing is skipped by name; with CI=true that is an error.
 # Environment: JOBS (default: number of CPUs), FUZZ_SECONDS, STEMLINE_TEST_SEED (default: a new one each time),
 # STEMLINE_TEST_SCALE (how many random cases; default 1, and less in the slow parts).
@@ -90,18 +91,26 @@ neon() {
   done_parts+=(neon)
 }
 
+cuda() {
+  need cuda cmake cmake && need cuda g++ g++ && need cuda nvcc "cuda-nvcc-13-0 cuda-cudart-dev-13-0, of NVIDIA" && need_doctest cuda || return 0
+  build build-cuda stemline_cuda_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA=ON
+  ctest --test-dir build-cuda --output-on-failure
+  grep -hE "^(device|no device): " build-cuda/Testing/Temporary/LastTest.log
+  done_parts+=(cuda)
+}
+
 parts=("$@")
-if [ ${#parts[@]} -eq 0 ]; then parts=(release sanitize fuzz neon); fi
+if [ ${#parts[@]} -eq 0 ]; then parts=(release sanitize fuzz neon cuda); fi
 for part in "${parts[@]}"; do
   case "$part" in
-    release | sanitize | fuzz | neon)
+    release | sanitize | fuzz | neon | cuda)
       echo "== $part, STEMLINE_TEST_SEED=$STEMLINE_TEST_SEED"
       started=$SECONDS
       "$part"
       echo "== $part: $((SECONDS - started)) s"
       ;;
     *)
-      echo "unknown part \"$part\": expected release, sanitize, fuzz or neon" >&2
+      echo "unknown part \"$part\": expected release, sanitize, fuzz, neon or cuda" >&2
       exit 2
       ;;
   esac

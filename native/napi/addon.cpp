@@ -39,6 +39,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("defaultBackend", Napi::Function::New<js_default_backend>(env, "defaultBackend"));
   exports.Set("cancel", Napi::Function::New<js_cancel>(env, "cancel"));
   exports.Set("centerOfMassPartial", Napi::Function::New<js_center_of_mass_partial>(env, "centerOfMassPartial"));
+  exports.Set("cudaStatus", Napi::Function::New<js_cuda_status>(env, "cudaStatus"));
   exports.Set("decodeBatch", Napi::Function::New<js_decode_batch>(env, "decodeBatch"));
   exports.Set("ComReducer", define_com_reducer(env));
   return exports;

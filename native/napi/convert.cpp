@@ -54,6 +54,16 @@ Napi::Object object_argument(Napi::Value value, const char* name) {
   return value.As<Napi::Object>();
 }
 
+std::string path_argument(Napi::Value value, const char* name) {
+  if (!value.IsString()) refuse(value, name, "a string");
+  std::string path = value.As<Napi::String>().Utf8Value();
+  if (path.empty() || path.find('\0') != std::string::npos) {
+    throw invalid_argument(value.Env(), std::string(name) + ": expected the path of a file, got " +
+                                            (path.empty() ? "an empty string" : "one with a zero byte"));
+  }
+  return path;
+}
+
 size_t length_argument(Napi::Value value, const char* name) {
   if (!value.IsNumber()) refuse(value, name, "a number");
   const double number = value.As<Napi::Number>().DoubleValue();

@@ -28,6 +28,9 @@ std::optional<int64_t> integer_member(Napi::Object options, const char* name, in
 
 Napi::Object object_argument(Napi::Value value, const char* name);
 
+// The path of a file: a string that C functions can take.
+std::string path_argument(Napi::Value value, const char* name);
+
 // A number of bytes.
 size_t length_argument(Napi::Value value, const char* name);
 

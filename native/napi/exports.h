@@ -14,6 +14,9 @@ Napi::Value js_center_of_mass_partial(const Napi::CallbackInfo& info);
 // class ComReducer { add(meta, data, options): Promise; flush(options): Promise }
 Napi::Function define_com_reducer(Napi::Env env);
 
+// cudaStatus(library: string): object
+Napi::Value js_cuda_status(const Napi::CallbackInfo& info);
+
 // decodeBatch(meta: Uint8Array, dataLength: number): object
 Napi::Value js_decode_batch(const Napi::CallbackInfo& info);
 

@@ -1,9 +1,9 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
-import { dirname, join } from "node:path";
 import { getHeapStatistics } from "node:v8";
 import { errorText } from "../errors.ts";
-import { addonPath, backends, defaultBackend } from "../native/kernels.ts";
+import type { CudaReason } from "../native/addon.ts";
+import { addonPath, backends, type CudaStatus, cudaStatus, defaultBackend } from "../native/kernels.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { PackageFacts } from "./files.ts";
 
@@ -97,7 +97,6 @@ function cpuFeatures(): Finding {
 }
 
 function memory(): Finding {
-  const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   const total = totalmem();
   const limit = process.constrainedMemory();
   // Without a limit Linux names one beyond any memory.
@@ -129,39 +128,41 @@ function backend(known: readonly { name: string; supported: boolean }[]): Findin
   }
 }
 
-/** The CUDA library is optional: without it kernels run on the CPU. */
+/** The CUDA library is optional, and so is a GPU; a library of another release or a broken driver is a defect. */
 function cuda(): Finding {
   const subject = "CUDA";
-  const driver = /Kernel Module\s+(?:for \S+\s+)?([\d.]+)/.exec(textOf("/proc/driver/nvidia/version"))?.[1];
-  const devices = devicesOf("/proc/driver/nvidia/gpus");
-  const seen =
-    driver === undefined
-      ? "no NVIDIA driver is loaded"
-      : `NVIDIA driver ${driver}, devices: ${devices.join(", ") || "none"}`;
-  const library = libraryPath();
-  return library !== null && existsSync(library)
-    ? { subject, state: "ok", text: `${library}; ${seen}` }
-    : { subject, state: "note", text: `kernels run on the CPU: no CUDA library beside the addon; ${seen}` };
+  const kernelModule = /Kernel Module\s+(?:for \S+\s+)?([\d.]+)/.exec(
+    textOf("/proc/driver/nvidia/version"),
+  )?.[1];
+  const kernel =
+    kernelModule === undefined ? "no NVIDIA kernel module is loaded" : `NVIDIA kernel module ${kernelModule}`;
+  let status: CudaStatus;
+  try {
+    status = cudaStatus();
+  } catch {
+    return { subject, state: "note", text: `not looked for, the addon is not loaded; ${kernel}` };
+  }
+  const { library, reason, message, driverVersion, runtimeVersion, devices } = status;
+  if (reason !== null) {
+    const state = harmless.has(reason) ? "note" : "bad";
+    return { subject, state, text: `kernels run on the CPU: ${message}; ${kernel}` };
+  }
+  const lines = devices.map(
+    ({ name, computeCapability, memoryBytes, pciBusId }) =>
+      `${name}, compute capability ${computeCapability.join(".")}, ${gigabytes(memoryBytes)}, ${pciBusId}`,
+  );
+  const versions = `CUDA ${runtimeVersion}; driver for CUDA up to ${driverVersion}, ${kernel}`;
+  return { subject, state: "ok", text: [`${library}, ${versions}`, ...lines].join("\n") };
 }
 
-function libraryPath(): string | null {
-  try {
-    return join(dirname(addonPath()), "stemline_cuda.so");
-  } catch {
-    return null;
-  }
-}
-
-function devicesOf(folder: string): string[] {
-  try {
-    return readdirSync(folder).map((name) => {
-      const model = /^Model:\s*(.*)$/m.exec(textOf(join(folder, name, "information")))?.[1];
-      return model?.trim() ?? name;
-    });
-  } catch {
-    return [];
-  }
-}
+/** Machines without a GPU, installations without the library, and systems that are too old to load it. */
+const harmless: ReadonlySet<CudaReason> = new Set<CudaReason>([
+  "library-missing",
+  "library-unusable",
+  "driver-missing",
+  "driver-too-old",
+  "no-device",
+]);
 
 // The network's libraries are loaded here: no other command of a developer needs them.
 async function zeroMq(): Promise<Finding> {
@@ -192,6 +193,10 @@ async function nats(env: NodeJS.ProcessEnv): Promise<Finding> {
   } catch (error) {
     return { subject, state: "bad", text: errorText(error) };
   }
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }
 
 /** Empty if there is no such file. */

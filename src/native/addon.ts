@@ -77,10 +77,43 @@ export interface ComEmission extends MessageParts {
   readonly evicted: boolean;
 }
 
+/** Why no GPU can be used. */
+export type CudaReason =
+  | "library-missing"
+  | "library-unusable"
+  | "symbol-missing"
+  | "wrong-version"
+  | "driver-missing"
+  | "driver-too-old"
+  | "no-device"
+  | "failed";
+
+export interface CudaDevice {
+  readonly name: string;
+  /** domain:bus:device.function */
+  readonly pciBusId: string;
+  /** [major, minor] */
+  readonly computeCapability: readonly [number, number];
+  readonly memoryBytes: number;
+}
+
+/** What the CUDA library says. Versions of CUDA are 1000 * major + 10 * minor, 0 where unknown. */
+export interface NativeCudaStatus {
+  readonly library: string;
+  /** null if there is a device. */
+  readonly reason: CudaReason | null;
+  /** Begins with the library's path; "" if there is a device. */
+  readonly message: string;
+  readonly driverVersion: number;
+  readonly runtimeVersion: number;
+  readonly devices: readonly CudaDevice[];
+}
+
 export interface Addon {
   backends(): { name: string; supported: boolean }[];
   defaultBackend(): string;
   cancel(jobNumber: number): void;
+  cudaStatus(library: string): NativeCudaStatus;
   centerOfMassPartial(meta: Uint8Array, data: Uint8Array, options: PartialOptions): Promise<PartialResult>;
   decodeBatch(meta: Uint8Array, dataLength: number): DecodedBatch;
   ComReducer: new () => {

@@ -2,13 +2,15 @@ import { inspect } from "node:util";
 import { NativeError, ParameterError, StemlineError, WireError } from "../errors.ts";
 import type {
   ComEmission,
+  CudaDevice,
+  CudaReason,
   DecodedBatch,
   MessageParts,
   PartialOptions,
   PartialResult,
   ReduceOptions,
 } from "./addon.ts";
-import { findAddon, loadAddon } from "./loader.ts";
+import { cudaLibraryPath, findAddon, loadAddon } from "./loader.ts";
 
 /** How `centerOfMassPartial` selects events and treats what is wrong or missing. */
 export interface CenterOfMassPartialOptions {
@@ -146,6 +148,38 @@ export function defaultBackend(): string {
   } catch (error) {
     throw typedError(error);
   }
+}
+
+/** The GPUs of this machine, or why none can be used. */
+export interface CudaStatus {
+  /** Where the CUDA library was looked for. */
+  readonly library: string;
+  /** null if and only if there is a device. */
+  readonly reason: CudaReason | null;
+  /** The reason in words, with the library's path; "" if there is a device. */
+  readonly message: string;
+  /** Newest CUDA that the driver runs, such as "13.0"; null without a driver or a library that can ask it. */
+  readonly driverVersion: string | null;
+  /** CUDA that the library was built with; null without a library. */
+  readonly runtimeVersion: string | null;
+  readonly devices: readonly CudaDevice[];
+}
+
+/**
+ * Looks for the CUDA library, its driver and devices. Blocks while the driver starts, seconds on some machines. Throws
+ * NativeError `STEMLINE_ADDON_NOT_LOADED` without the addon, which opens the library; for nothing else.
+ */
+export function cudaStatus(): CudaStatus {
+  const status = loadAddon().cudaStatus(cudaLibraryPath());
+  return {
+    ...status,
+    driverVersion: cudaVersionText(status.driverVersion),
+    runtimeVersion: cudaVersionText(status.runtimeVersion),
+  };
+}
+
+function cudaVersionText(version: number): string | null {
+  return version === 0 ? null : `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
 }
 
 let lastJobNumber = 0;

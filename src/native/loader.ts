@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { errorText, NativeError } from "../errors.ts";
 import type { Addon } from "./addon.ts";
@@ -54,4 +54,11 @@ export function findAddon(): { readonly addon: Addon; readonly path: string } {
     ].join("\n"),
     { cause },
   );
+}
+
+/** Where the CUDA library is looked for: named by STEMLINE_CUDA_LIBRARY, else beside the addon. Throws as `findAddon` does. */
+export function cudaLibraryPath(): string {
+  const { STEMLINE_CUDA_LIBRARY: named } = process.env;
+  if (named !== undefined && named !== "") return resolve(named);
+  return join(dirname(findAddon().path), "stemline_cuda.so");
 }

@@ -15,6 +15,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import {
+  compileCudaLibrary,
+  currentVersion,
+  devicesFunction,
+  twoDevices,
+} from "../unit/native/cuda-library.ts";
 import { startNatsServer } from "./support/nats-server.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -498,6 +504,54 @@ describe("doctor", () => {
     expect(found).toMatchObject({ code: 1, sound: false });
     expect(about(found, "Addon")).toMatchObject({ state: "bad" });
     expect(about(found, "Addon").text).toContain("/nowhere/stemline.node: no such file");
+    expect(about(found, "CUDA")).toMatchObject({
+      state: "note",
+      text: expect.stringMatching(/^not looked for, the addon is not loaded; /),
+    });
+  });
+
+  test("lists GPUs and the versions that matter", async () => {
+    const library = compileCudaLibrary(folder, twoDevices);
+    const found = await report({ STEMLINE_CUDA_LIBRARY: library });
+    expect(about(found, "CUDA")).toMatchObject({ state: "ok" });
+    const [first, ...devices] = about(found, "CUDA").text.split("\n");
+    expect(first).toMatch(/, CUDA 13\.0; driver for CUDA up to 12\.4, .*NVIDIA kernel module/);
+    expect(first!.startsWith(library)).toBe(true);
+    expect(devices).toEqual([
+      "First GPU, compute capability 9.0, 79.6 GiB, 0000:3b:00.0",
+      "Second GPU, compute capability 8.6, 23.7 GiB, 0001:af:00.0",
+    ]);
+  });
+
+  test("says why there is no GPU to use: what is not there is noted, what does not fit is bad", async () => {
+    const broken = join(folder, "broken.so");
+    writeFileSync(broken, "no library\n");
+    const missing = join(folder, "none.so");
+    const [withoutDriver, foreign] = ["without-driver", "foreign"].map((name) => join(folder, name));
+    mkdirSync(withoutDriver!);
+    mkdirSync(foreign!);
+    const another = compileCudaLibrary(foreign!, "uint32_t stemline_cuda_abi_version(void) { return 7; }");
+    const noDriver = compileCudaLibrary(
+      withoutDriver!,
+      currentVersion +
+        devicesFunction('strcpy(reason, "no driver here"); return STEMLINE_CUDA_DRIVER_MISSING;'),
+    );
+    for (const [library, state, text] of [
+      [missing, "note", `${missing}: no such file; `],
+      [noDriver, "note", `${noDriver}: no driver here; `],
+      [broken, "note", `${broken}: cannot be loaded: `],
+      [another, "bad", `${another}: expected interface version 1, got 7; `],
+    ] as const) {
+      const found = await report({ STEMLINE_CUDA_LIBRARY: library });
+      expect(about(found, "CUDA")).toMatchObject({
+        state,
+        text: expect.stringContaining(`kernels run on the CPU: ${text}`),
+      });
+      expect(about(found, "CUDA").text).toMatch(
+        /; (no NVIDIA kernel module is loaded|NVIDIA kernel module \d+\.)/,
+      );
+      expect(found.code).toBe(state === "bad" ? 1 : 0);
+    }
   });
 
   test("looks for NATS as an operator would", async () => {
