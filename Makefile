@@ -1,11 +1,13 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`. `make help` lists the others.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build demo test test-unit test-native test-addon test-node24 test-package prebuild-x64 prebuild-arm64 prebuilds lint
-.PHONY: format bench bench-host soak tools clean
+.PHONY: help build demo test test-unit test-native test-addon test-node24 test-package test-images lint format tools
+.PHONY: prebuilds prebuild-x64 prebuild-arm64 container-tools setup operators operator operator-named push-operators
+.PHONY: bench bench-host soak clean
 
 NPX := npx --no-install
 OUT ?= out/demo
+ARCH := $(shell node -p process.arch)
 
 NATIVE_SOURCES := $(shell find native -type f) binding.gyp
 TS_SOURCES := $(shell find src -name '*.ts') tsdown.config.ts
@@ -18,8 +20,12 @@ help:
 	@echo "make bench-host  speed, latency and memory of operator processes, beside the limit of the transport"
 	@echo "make soak      ten minutes of an operator at full speed: nothing lost, memory flat"
 	@echo "make build     the addon and dist/"
+	@echo "make setup     all that needs the network before images can be built; says what has to be installed for that"
+	@echo "make operators   images of all operators, in podman; make operator target=NAME: of one"
+	@echo "make push-operators  the same for amd64 and arm64, to the registry that everybody uses"
 	@echo "make prebuilds   prebuild-x64 and prebuild-arm64: the addon as the npm package ships it, each checked"
 	@echo "make test-package  the npm package installed without a compiler, on Node 20, 22 and 24"
+	@echo "make test-images   the images built, and run by docker and podman in a pipeline"
 	@echo "make tools     Debian packages that tests and benchmarks need (as root)"
 	@echo "make clean     remove what was built"
 
@@ -63,15 +69,36 @@ test-node24: build tools
 	scripts/test-node24.sh
 
 prebuilds: prebuild-x64 prebuild-arm64
+prebuild-x64: prebuilds/linux-x64/stemline.node
+prebuild-arm64: prebuilds/linux-arm64/stemline.node
 
-prebuild-x64: dist/cli/main.js
-	scripts/prebuild.sh x64
+prebuilds/linux-%/stemline.node: $(NATIVE_SOURCES) | dist/cli/main.js tools
+	scripts/prebuild.sh $*
 
-prebuild-arm64: dist/cli/main.js tools
-	scripts/prebuild.sh arm64
-
-test-package: dist/cli/main.js
+test-package: dist/cli/main.js prebuild-x64
 	scripts/test-package.sh
+
+container-tools:
+	@scripts/container-tools.sh docker podman
+
+setup: container-tools dist/cli/main.js prebuild-$(ARCH)
+	scripts/prepare-images.sh
+
+operators: setup
+	operators/bake.sh --build-base --push-local --pull-local
+
+operator: operator-named setup
+	operators/bake.sh --build-base --push-local --pull-local --target "$(target)"
+
+operator-named:
+	@[ -n "$(target)" ] || { echo "expected a name, as in: make operator target=center-of-mass-partial" >&2; exit 2; }
+
+push-operators: setup prebuilds
+	operators/bake.sh --build-base --push-remote
+
+test-images: dist/cli/main.js prebuild-$(ARCH) tools
+	@$(MAKE) --no-print-directory setup
+	$(NPX) vitest run --config vitest.images.config.ts
 
 lint: node_modules/.package-lock.json
 	$(NPX) biome check .

@@ -16,6 +16,9 @@ need g++-aarch64-linux-gnu command -v aarch64-linux-gnu-g++
 need qemu-user command -v qemu-aarch64
 need nats-server command -v nats-server
 need openssl command -v openssl
+need podman command -v podman
+need runc command -v runc
+need shellcheck command -v shellcheck
 need python3-zmq /usr/bin/python3 -c "import zmq"
 need python3-numpy /usr/bin/python3 -c "import numpy"
 
