@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { SpecError, UsageError } from "../errors.ts";
 import type { InstalledOperator } from "../local/runner.ts";
 import { checkOperator } from "../operator/check.ts";
+import { reasonOf } from "../operator/file-reason.ts";
 import { type OperatorSpec, readOperatorSpec } from "../spec/operator-spec.ts";
 import { formatProblems } from "../spec/problems.ts";
-import { packageRoot, reasonOf } from "./files.ts";
+import { packageRoot } from "./files.ts";
 
 /** A folder with an operator.json that could be read; its run.ts has not been looked at. */
 export interface OperatorFolder {
