@@ -64,6 +64,17 @@ async function readSpec(directory: string): Promise<OperatorSpec | string> {
 }
 
 /**
+ * Loads the operator of one folder.
+ *
+ * @throws SpecError `STEMLINE_OPERATOR_CHECK` with every problem.
+ */
+export async function loadOperatorFolder(directory: string): Promise<InstalledOperator> {
+  const { spec, operator, problems } = await checkOperator(directory);
+  if (problems.length === 0) return { spec: spec!, operator: operator! };
+  throw new SpecError("STEMLINE_OPERATOR_CHECK", `${directory}:${formatProblems(problems)}`);
+}
+
+/**
  * Loads the run.ts of each folder and checks it against its operator.json.
  *
  * @throws SpecError `STEMLINE_OPERATOR_CHECK` with every problem of every folder.

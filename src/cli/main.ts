@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { answerDefaults } from "../operator/operator-draft.ts";
 import { parameterTypes } from "../spec/operator-spec.ts";
+import { type DevCommandOptions, devCommand } from "./dev-command.ts";
 import { type DoctorOptions, doctor } from "./doctor-command.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { packageFacts } from "./files.ts";
@@ -107,6 +108,25 @@ function createProgram(setExitCode: (code: number) => void): Command {
       stdout.write(`${await checkOperators(folders)}\n`);
     });
 
+  operator
+    .command("dev")
+    .description("Run an operator on recorded data, and again whenever its files change.")
+    .argument("<folder>", "folder of the operator")
+    .option(
+      "--input <path>",
+      "counted .h5 file, or recorded messages: a folder with part0.json (header), part1.* (meta), part2.* (data) of " +
+        "one message, or a folder of such folders",
+    )
+    .option("--set <parameter=value>", "give a parameter another value; repeatable", collect, [])
+    .option("--out <folder>", "folder for pictures and arrays that the operator sends")
+    .option(
+      "--record <folder>",
+      "folder for what it sends as recorded messages, for --input of the next operator",
+    )
+    .option("--once", "run once and exit: 0 done, 1 messages were lost, 2 it cannot be run")
+    .action(async (directory: string, options: DevCommandOptions) => {
+      setExitCode(await devCommand(directory, options, { stdout, stderr, debug }));
+    });
   operator
     .command("start")
     .description("Run an operator of a deployed pipeline, configured by environment variables.")
