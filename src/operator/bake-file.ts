@@ -120,6 +120,12 @@ function contentOf(token: Token | undefined): string {
   return token?.text.slice(1, -1) ?? "";
 }
 
+/** `averager` of `${REGISTRY}/averager:${TAG}`: last part of the image's name, as far as it stands there. */
+export function taggedName(tag: string): string {
+  const inner = tag.replaceAll(/[$%]\{[^{}]*\}/g, "$");
+  return inner === tag ? /([^/$:@]*)(?:[:@][^/]*)?$/.exec(tag)![1]! : taggedName(inner);
+}
+
 /** Name of the block that builds an operator on this image, and whether npm's cache is given to the build. */
 export function bakeParents(baseImage: string, packages: boolean): string[] {
   const known = ["distiller-streaming", "interactem-operator"].includes(baseImage);

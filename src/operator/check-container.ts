@@ -5,7 +5,7 @@ import { errorText, type Problem } from "../errors.ts";
 import type { OperatorSpec } from "../spec/operator-spec.ts";
 import { imageName } from "../spec/pipeline.ts";
 import { expectedGot, oneOfList } from "../spec/problems.ts";
-import { type BakeBlock, bakeParents, lineAt, readBakeFile } from "./bake-file.ts";
+import { type BakeBlock, bakeParents, lineAt, readBakeFile, taggedName } from "./bake-file.ts";
 import {
   copiesOf,
   globPattern,
@@ -146,7 +146,7 @@ function targetProblems(
   if (spec !== null) {
     const expected = imageName(spec.image);
     const tags = texts("tags");
-    const wrong = tags.find((tag) => imageName(tag.replaceAll(/\$\{[^}]*\}/g, "x")) !== expected);
+    const wrong = tags.find((tag) => taggedName(tag) !== expected);
     if (tags.length === 0 || wrong !== undefined) {
       report("tags", expectedGot(`image name "${expected}" as in operator.json`, wrong));
     }
