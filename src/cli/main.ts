@@ -73,18 +73,20 @@ function createProgram(setExitCode: (code: number) => void): Command {
     .option("--description <text>", "what it does, in a line")
     .option("--registry <registry>", `where its image goes (default: ${answerDefaults.registry})`)
     .option("--parallel <type>", "none, or embarrassing: replicas share the messages (default: none)")
-    .option("--base-image <image>", `distiller-streaming or any other (default: ${answerDefaults.baseImage})`)
-    .option("--input <name:type>", "input port; repeatable, as are all below", collect, [])
-    .option("--output <name:type>", "output port", collect, [])
+    .option(
+      "--base-image <image>",
+      `${answerDefaults.baseImage} (the default), distiller-streaming or any other`,
+    )
+    .option("--input <name:type>", "input port; repeatable", collect)
+    .option("--output <name:type>", "output port; repeatable", collect)
     .option(
       "--parameter <name:type:default>",
-      `of type ${parameterTypes.join(", ")}; for str-enum name:str-enum:first|second, the first is the default`,
+      `of type ${parameterTypes.join(", ")}; a str-enum is name:str-enum:first|second, the first is the default; repeatable`,
       collect,
-      [],
     )
-    .option("--trigger <name>", "trigger; name:drain calls run until it returns null", collect, [])
-    .option("--tag <value>", "tag; value:description describes it", collect, [])
-    .option("--dependency <package>", "npm package; package@range says which", collect, [])
+    .option("--trigger <name>", "trigger; name:drain calls run until it returns null; repeatable", collect)
+    .option("--tag <value>", "tag; value:description describes it; repeatable", collect)
+    .option("--dependency <package>", "npm package; package@range says which; repeatable", collect)
     .option("--output-dir <folder>", "folder that gets the operator's folder", "operators")
     .option("--bake", "add a target to docker-bake.hcl in that folder")
     .option("--yes", "ask nothing: what is not given takes its default")
@@ -166,7 +168,7 @@ function createProgram(setExitCode: (code: number) => void): Command {
   return program;
 }
 
-function collect(value: string, previous: string[]): string[] {
+function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }
 

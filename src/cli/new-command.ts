@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { FileError, StemlineError, UsageError } from "../errors.ts";
@@ -12,15 +13,12 @@ import {
 import { scaffold } from "../operator/scaffold.ts";
 import { formatProblems } from "../spec/problems.ts";
 
-/** Flags of `stemline operator new`; lists are empty where a flag was not given. */
-export interface NewCommandOptions extends Partial<Omit<OperatorAnswers, NewListFlag>>, NewListFlags {
+/** Flags of `stemline operator new`. */
+export interface NewCommandOptions extends Partial<OperatorAnswers> {
   readonly outputDir: string;
   readonly bake?: boolean;
   readonly yes?: boolean;
 }
-
-type NewListFlags = Pick<OperatorAnswers, NewListFlag>;
-type NewListFlag = "input" | "output" | "parameter" | "trigger" | "tag" | "dependency";
 
 export interface NewPlan {
   readonly answers: OperatorAnswers;
@@ -35,12 +33,14 @@ export interface NewPlan {
  * Throws UsageError, and FileError when a file cannot be written.
  */
 export async function newCommand(options: NewCommandOptions, terminal: boolean): Promise<string | null> {
-  const { outputDir, bake = false, yes = false } = options;
-  const given = givenAnswers(options);
+  const { outputDir, bake = false, yes = false, ...given } = options;
   const asks = terminal && !yes;
   if (!asks) requireFlags(given, yes);
   // What was given is looked at before anything is asked.
   requireAnswers({ ...answerDefaults, name: "operator", ...given });
+  if (given.name !== undefined && existsSync(join(outputDir, given.name))) {
+    throw existsAlready(join(outputDir, given.name));
+  }
   let plan: NewPlan | null = { answers: { ...answerDefaults, ...given }, bake };
   if (asks) {
     const { askForPlan } = await import("./new-questions.ts");
@@ -51,13 +51,6 @@ export async function newCommand(options: NewCommandOptions, terminal: boolean):
   const directory = join(outputDir, draft.name);
   await writeOperator(directory, draft, plan.bake ? await bakeEdit(outputDir, draft) : null);
   return nextSteps(directory, draft, plan.bake ? join(outputDir, "docker-bake.hcl") : null);
-}
-
-function givenAnswers(options: NewCommandOptions): Partial<OperatorAnswers> {
-  const entries = Object.keys(answerDefaults).map((key) => [key, options[key as keyof OperatorAnswers]]);
-  return Object.fromEntries(
-    entries.filter(([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0)),
-  ) as Partial<OperatorAnswers>;
 }
 
 function requireFlags({ name, description, input, output, trigger }: Partial<OperatorAnswers>, yes: boolean) {
@@ -81,6 +74,10 @@ function requireAnswers(answers: OperatorAnswers): OperatorDraft {
     "STEMLINE_NEW_ANSWERS",
     `The operator cannot be made as described:${formatProblems(problems)}`,
   );
+}
+
+function existsAlready(directory: string): UsageError {
+  return new UsageError("STEMLINE_NEW_EXISTS", `${directory} exists already; nothing was written`);
 }
 
 interface FileEdit {
@@ -125,7 +122,7 @@ async function writeOperator(directory: string, draft: OperatorDraft, bake: File
   } catch (cause) {
     if (made) await rm(directory, { recursive: true, force: true });
     if (!made && (cause as NodeJS.ErrnoException).code === "EEXIST") {
-      throw new UsageError("STEMLINE_NEW_EXISTS", `${directory} exists already; nothing was written`);
+      throw existsAlready(directory);
     }
     throw new FileError("STEMLINE_FILE_WRITE", `Cannot write ${path}: ${reasonOf(cause)}`, { cause });
   }

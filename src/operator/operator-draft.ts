@@ -124,8 +124,8 @@ function isLine(text: string): boolean {
 }
 
 /** Names travel as parts of NATS subjects, so that they have no dots; `__proto__` is no member of an object literal. */
-const namePattern = /^(?!__proto__$)[A-Za-z_][\w-]*$/;
-const nameExpected = "a name of letters, digits, _ and - that starts with a letter or _";
+const namePattern = /^(?!__proto__$)[A-Za-z_][\w-]{0,59}$/;
+const nameExpected = "a name of up to 60 letters, digits, _ and - that starts with a letter or _";
 
 function readNamed<T>(name: string, expectedForm: string | null, read: () => T | string): T | string {
   if (expectedForm !== null) return `expected ${expectedForm}`;

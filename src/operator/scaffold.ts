@@ -46,7 +46,7 @@ function specText(spec: OperatorSpec): string {
   return `${text}\n`;
 }
 
-/** JSON has no other way to write such numbers; interactEM reads them from text. */
+/** Leaves empty lists out. JSON has no other way to write numbers that are not finite; interactEM reads them from text. */
 function jsonValue(value: unknown): unknown {
   if (Array.isArray(value) && value.length === 0) return undefined;
   if (typeof value !== "number" || Number.isFinite(value)) return value;
@@ -66,7 +66,7 @@ function runText({ label, description, inputs, outputs, triggers, parameters }: 
   const body = runBody({
     takes: (inputs ?? []).length > 0,
     sends: (outputs ?? []).length > 0,
-    drained: (triggers ?? []).every(({ mode }) => mode === "single") === false,
+    drained: (triggers ?? []).some(({ mode }) => mode === "drain"),
     triggered: (triggers ?? []).length > 0,
     set: (parameters ?? []).length > 0,
   });
@@ -113,8 +113,9 @@ function declaration(parameter: ParameterSpec): string {
   // The three ways in which the formatter lays out such a call: the first that fits.
   const line = `${call}${first}{ ${setting} })`;
   if (width(line) < lineWidth) return line;
-  if (width(`${call}${first}{`) <= lineWidth) return `${call}${first}{\n      ${setting},\n    })`;
-  const list = textList("", options!, "      ");
+  if (options === null || width(`${call}${first}{`) <= lineWidth)
+    return `${call}${first}{\n      ${setting},\n    })`;
+  const list = textList("", options, "      ");
   return `${call}\n      ${list},\n      { ${setting} },\n    )`;
 }
 
@@ -170,18 +171,10 @@ function runBody({ takes, sends, triggered, drained, set }: RunShape): string {
       "return message;",
     );
   }
-  if (takes) {
-    const fields = listed("bytes: message?.data.byteLength", trigger, parameters);
-    return method(
-      `message, { ${listed("log", trigger, parameters)} }`,
-      `log.info({ ${fields} }, "called");`,
-      "return null;",
-    );
-  }
   if (!sends) {
-    const fields = listed(trigger, parameters);
+    const fields = listed(takes && "bytes: message?.data.byteLength", trigger, parameters);
     return method(
-      `_message, { ${listed("log", trigger, parameters)} }`,
+      `${takes ? "message" : "_message"}, { ${listed("log", trigger, parameters)} }`,
       `log.info({${fields === "" ? "" : ` ${fields} `}}, "called");`,
       "return null;",
     );

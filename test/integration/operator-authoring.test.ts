@@ -200,14 +200,9 @@ describe("operator dev", () => {
     await newCommand(
       {
         name: "adder",
-        ...{
-          input: ["in:n"],
-          output: ["out:n"],
-          parameter: ["by:int:1"],
-          trigger: [],
-          tag: [],
-          dependency: [],
-        },
+        input: ["in:n"],
+        output: ["out:n"],
+        parameter: ["by:int:1"],
         outputDir: join(folder, "operators"),
         yes: true,
       },

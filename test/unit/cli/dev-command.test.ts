@@ -8,6 +8,7 @@ import { newCommand } from "../../../src/cli/new-command.ts";
 import { watchSources } from "../../../src/cli/source-watch.ts";
 import { StemlineError } from "../../../src/errors.ts";
 import { checkContainer } from "../../../src/operator/check-container.ts";
+import type { OperatorAnswers } from "../../../src/operator/operator-draft.ts";
 
 const golden = fileURLToPath(new URL("../../golden/", import.meta.url));
 
@@ -18,9 +19,8 @@ beforeEach(() => {
   onTestFinished(() => rmSync(folder, { recursive: true }));
 });
 
-const noLists = { input: [], output: [], parameter: [], trigger: [], tag: [], dependency: [] };
-async function makeOperator(name: string, flags: Partial<typeof noLists | Record<string, string[]>>) {
-  await newCommand({ ...noLists, name, yes: true, outputDir: folder, ...flags }, false);
+async function makeOperator(name: string, flags: Partial<OperatorAnswers>) {
+  await newCommand({ name, yes: true, outputDir: folder, ...flags }, false);
   return join(folder, name);
 }
 

@@ -13,9 +13,8 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 
 type Flags = Partial<NewCommandOptions>;
 
-const noLists = { input: [], output: [], parameter: [], trigger: [], tag: [], dependency: [] };
 const make = (outputDir: string, flags: Flags) =>
-  newCommand({ ...noLists, description: "Does something.", outputDir, ...flags }, false);
+  newCommand({ description: "Does something.", outputDir, ...flags }, false);
 
 function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "stemline-new-"));
@@ -115,6 +114,7 @@ function combinations(): Record<string, Flags> {
         (value, index) => `f${index}:float:${value}`,
       ),
     },
+    "long-name": { input: ["in:bytes"], parameter: [`${"x".repeat(60)}:int:1`] },
     words: {
       input: ["in:bytes"],
       parameter: [
@@ -300,13 +300,16 @@ describe("what cannot be made", () => {
       code: "STEMLINE_NEW_EXISTS",
       message: `${join(folder, "taken")} exists already; nothing was written`,
     });
+    // At a terminal it is said before anything is asked.
+    const asked = await failure(newCommand({ name: "taken", outputDir: folder }, true));
+    expect(asked.code).toBe("STEMLINE_NEW_EXISTS");
     expect(readdirSync(join(folder, "taken"))).toEqual(["run.ts"]);
     expect(readFileSync(join(folder, "taken/run.ts"), "utf8")).toBe("mine");
   });
 
   test("flags that nobody can be asked for are named", async () => {
     const folder = temporaryFolder();
-    const { code, message } = await failure(newCommand({ ...noLists, outputDir: folder }, false));
+    const { code, message } = await failure(newCommand({ outputDir: folder }, false));
     expect(code).toBe("STEMLINE_NEW_FLAGS");
     expect(message).toBe(
       "Nothing can be asked without a terminal, and flags are missing:\n  --name\n  --description\n" +
@@ -337,6 +340,7 @@ describe("what cannot be made", () => {
           "x:str-enum:a||b",
           "x:str-enum:a|a",
           "__proto__:int:1",
+          `${"x".repeat(61)}:int:1`,
           "z:int:1",
           "z:str:1",
         ],
@@ -346,7 +350,7 @@ describe("what cannot be made", () => {
       }),
     );
     expect(code).toBe("STEMLINE_NEW_ANSWERS");
-    const name = "expected a name of letters, digits, _ and - that starts with a letter or _";
+    const name = "expected a name of up to 60 letters, digits, _ and - that starts with a letter or _";
     expect(message.split("\n")).toEqual([
       "The operator cannot be made as described:",
       '  --name: expected kebab-case as in center-of-mass, got "MyOp"',
@@ -367,6 +371,7 @@ describe("what cannot be made", () => {
       '  --parameter x:str-enum:a||b: choices: expected different ones as in box|disk, got "a||b"',
       '  --parameter x:str-enum:a|a: choices: expected different ones as in box|disk, got "a|a"',
       `  --parameter __proto__:int:1: ${name}, got "__proto__"`,
+      `  --parameter ${"x".repeat(61)}:int:1: ${name}, got "${"x".repeat(60)}..."`,
       "  --tag : expected value or value:description as in gpu",
       "  --trigger go:often: expected name or name:drain as in read_now:drain",
       "  --dependency Not A Package: expected package or package@range as in ml-matrix@6.12.1",
