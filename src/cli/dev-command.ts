@@ -114,10 +114,7 @@ async function runOnce(
     {
       ...pipeline,
       operators: pipeline.operators.map((operator) =>
-        applyOperatorSettings(operator, settings.get(operator.id) ?? [], [
-          spec,
-          ...operators.map((o) => o.spec),
-        ]),
+        applyOperatorSettings(operator, settings.get(operator.id) ?? []),
       ),
     },
     { operators, ...(out !== undefined && { out }) },

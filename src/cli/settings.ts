@@ -31,18 +31,16 @@ export function applySettings(
   return { ...pipeline, operators: pipeline.operators.map(({ id }) => operators.get(id)!) };
 }
 
-/** Applies `parameter=value` settings to one operator. Throws like `applySettings`. */
+/** Applies `parameter=value` settings to one operator, whose own parameters these are. Throws like `applySettings`. */
 export function applyOperatorSettings(
   operator: CanonicalOperator,
   settings: readonly string[],
-  specs: readonly OperatorSpec[],
 ): CanonicalOperator {
   const problems: string[] = [];
   let changed = operator;
   for (const setting of settings) {
     const [, name, value] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
-    const result =
-      name === undefined ? "expected parameter=value" : withParameter(changed, name, value!, specs);
+    const result = name === undefined ? "expected parameter=value" : withParameter(changed, name, value!, []);
     if (typeof result === "string") problems.push(`${setting}: ${result}`);
     else changed = result;
   }
