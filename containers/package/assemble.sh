@@ -59,7 +59,5 @@ mv "prebuilds/linux-$cpu" "$extra/prebuilds/"
 rm -rf prebuilds
 for name in h5wasm sharp @img dejavu-fonts-ttf; do mv "node_modules/$name" "$extra/node_modules/"; done
 
-mkdir -p /images/interactem-operator/usr/local/bin /images/interactem-operator/node_modules
+mkdir -p /images/interactem-operator/usr/local/bin
 ln -s /opt/stemline/dist/cli/main.js /images/interactem-operator/usr/local/bin/stemline
-# Where /app/run.ts finds it, also beside packages of its own in /app/node_modules.
-ln -s /opt/stemline /images/interactem-operator/node_modules/stemline

@@ -3,6 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../errors.ts";
+import { reasonOf } from "../operator/file-reason.ts";
+import { parseJsonText } from "../spec/json-text.ts";
 
 /** Root of the installed package, seen from src/cli and from dist/cli alike. */
 export const packageRoot = fileURLToPath(new URL("../../", import.meta.url));
@@ -25,22 +27,8 @@ export async function readJsonFile(path: string): Promise<unknown> {
     throw new UsageError("STEMLINE_CLI_FILE", `Cannot read ${path}: ${reasonOf(cause)}`, { cause });
   });
   try {
-    return JSON.parse(text);
+    return parseJsonText(text);
   } catch (cause) {
     throw new UsageError("STEMLINE_CLI_JSON", `${path} is not JSON: ${reasonOf(cause)}`, { cause });
   }
-}
-
-const systemReasons: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file or folder",
-  EACCES: "permission denied",
-  EISDIR: "it is a folder",
-  ENOTDIR: "part of the path is not a folder",
-};
-
-/** Why a file system call failed, without the call and path that Node puts into the message. */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
-  return systemReasons[code] ?? error.message;
 }

@@ -98,6 +98,16 @@ export function formatSummary(summary: RunSummary): string {
   return lines.join("\n");
 }
 
+/** What a run says of one operator among its helpers, in a line or two. */
+export function formatOperatorSummary(summary: RunSummary, index: number, out: string | undefined): string {
+  const { label, messagesIn, messagesOut, frames, busySeconds } = summary.operators[index]!;
+  const counted = frames === 0 ? "" : ` ${plural(frames, "frame")},`;
+  const messages = `${plural(messagesIn, "message")} in, ${formatCount(messagesOut)} out`;
+  const time = `${formatSeconds(busySeconds)} busy of ${formatSeconds(summary.elapsedSeconds)}`;
+  const files = summary.files.length === 0 ? [] : [`${plural(summary.files.length, "file")} in ${out}.`];
+  return [`${label}: ${messages},${counted} ${time}.`, ...lossLines(summary.operators), ...files].join("\n");
+}
+
 const outcomeText = {
   finished: "Finished",
   failed: "Failed",

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { SpecError, UsageError } from "../errors.ts";
 import type { InstalledOperator } from "../local/runner.ts";
 import { checkOperator } from "../operator/check.ts";
+import { reasonOf } from "../operator/file-reason.ts";
 import { type OperatorSpec, readOperatorSpec } from "../spec/operator-spec.ts";
 import { formatProblems } from "../spec/problems.ts";
-import { packageRoot, reasonOf } from "./files.ts";
+import { packageRoot } from "./files.ts";
 
 /** A folder with an operator.json that could be read; its run.ts has not been looked at. */
 export interface OperatorFolder {
@@ -60,6 +61,17 @@ async function readSpec(directory: string): Promise<OperatorSpec | string> {
   } catch (error) {
     return `${file} cannot be read: ${reasonOf(error)}`;
   }
+}
+
+/**
+ * Loads the operator of one folder.
+ *
+ * @throws SpecError `STEMLINE_OPERATOR_CHECK` with every problem.
+ */
+export async function loadOperatorFolder(directory: string): Promise<InstalledOperator> {
+  const { spec, operator, problems } = await checkOperator(directory);
+  if (problems.length === 0) return { spec: spec!, operator: operator! };
+  throw new SpecError("STEMLINE_OPERATOR_CHECK", `${directory}:${formatProblems(problems)}`);
 }
 
 /**

@@ -1,7 +1,12 @@
 #!/usr/bin/env node
 import { Command } from "commander";
+import { answerDefaults } from "../operator/operator-draft.ts";
+import { parameterTypes } from "../spec/operator-spec.ts";
+import { type DevCommandOptions, devCommand } from "./dev-command.ts";
 import { type DoctorOptions, doctor } from "./doctor-command.ts";
+import { exitCodes } from "./exit-codes.ts";
 import { packageFacts } from "./files.ts";
+import { type NewCommandOptions, newCommand } from "./new-command.ts";
 import { checkOperators, validateOperators } from "./operator-commands.ts";
 import { expandCommand, validateCommand } from "./pipeline-commands.ts";
 import { errorEvent, reportError } from "./report-error.ts";
@@ -59,22 +64,71 @@ function createProgram(setExitCode: (code: number) => void): Command {
       stdout.write(`${await expandCommand(file, parallelism)}\n`);
     });
 
-  const operator = program.command("operator").description("Check or run one operator.");
+  const operator = program.command("operator").description("Make, check or run one operator.");
+  operator
+    .command("new")
+    .description("Make the folder of an operator; at a terminal it asks for what is not given.")
+    .option("--name <name>", "of folder and image, in kebab-case")
+    .option("--label <text>", "name for people (default: made of --name)")
+    .option("--description <text>", "what it does, in a line")
+    .option("--registry <registry>", `where its image goes (default: ${answerDefaults.registry})`)
+    .option("--parallel <type>", "none, or embarrassing: replicas share the messages (default: none)")
+    .option(
+      "--base-image <image>",
+      `${answerDefaults.baseImage} (the default), distiller-streaming or any other`,
+    )
+    .option("--input <name:type>", "input port; repeatable", collect)
+    .option("--output <name:type>", "output port; repeatable", collect)
+    .option(
+      "--parameter <name:type:default>",
+      `of type ${parameterTypes.join(", ")}; a str-enum is name:str-enum:first|second, the first is the default; repeatable`,
+      collect,
+    )
+    .option("--trigger <name>", "trigger; name:drain calls run until it returns null; repeatable", collect)
+    .option("--tag <value>", "tag; value:description describes it; repeatable", collect)
+    .option("--dependency <package>", "npm package; package@range says which; repeatable", collect)
+    .option("--output-dir <folder>", "folder that gets the operator's folder", "operators")
+    .option("--bake", "add a target to docker-bake.hcl in that folder")
+    .option("--yes", "ask nothing: what is not given takes its default")
+    .action(async (options: NewCommandOptions) => {
+      const text = await newCommand(options, Boolean(process.stdin.isTTY && stdout.isTTY));
+      if (text === null) setExitCode(exitCodes.interrupted);
+      else stdout.write(`${text}\n`);
+    });
   operator
     .command("validate")
-    .description("Check operator.json.")
-    .argument("<folders...>", "folders of operators")
-    .action(async (folders: string[]) => {
-      stdout.write(`${await validateOperators(folders)}\n`);
+    .description("List every problem of operator.json.")
+    .argument("<files...>", "operator.json, or folders of operators")
+    .action(async (files: string[]) => {
+      stdout.write(`${await validateOperators(files)}\n`);
     });
   operator
     .command("check")
-    .description("Check operator.json and run.ts, and that they agree.")
+    .description("Check that run.ts, operator.json, Containerfile and docker-bake.hcl agree.")
     .argument("<folders...>", "folders of operators")
     .action(async (folders: string[]) => {
       stdout.write(`${await checkOperators(folders)}\n`);
     });
 
+  operator
+    .command("dev")
+    .description("Run an operator on recorded data, and again whenever its files change.")
+    .argument("<folder>", "folder of the operator")
+    .option(
+      "--input <path>",
+      "counted .h5 file, or recorded messages: a folder with part0.json (header), part1.* (meta), part2.* (data) of " +
+        "one message, or a folder of such folders",
+    )
+    .option("--set <parameter=value>", "give a parameter another value; repeatable", collect, [])
+    .option("--out <folder>", "folder for pictures and arrays that the operator sends")
+    .option(
+      "--record <folder>",
+      "folder for what it sends as recorded messages, for --input of the next operator",
+    )
+    .option("--once", "run once and exit: 0 done, 1 messages were lost, 2 it cannot be run")
+    .action(async (directory: string, options: DevCommandOptions) => {
+      setExitCode(await devCommand(directory, options, { stdout, stderr, debug }));
+    });
   operator
     .command("start")
     .description("Run an operator of a deployed pipeline, configured by environment variables.")
@@ -114,7 +168,7 @@ function createProgram(setExitCode: (code: number) => void): Command {
   return program;
 }
 
-function collect(value: string, previous: string[]): string[] {
+function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }
 

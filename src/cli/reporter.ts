@@ -22,6 +22,10 @@ export interface ReporterOptions {
   readonly json: boolean;
   /** Shows every log line and the stack of every error. */
   readonly debug: boolean;
+  /** Shows log lines of level info as well, and all of them. */
+  readonly info?: boolean;
+  /** The text of the summary; default: a table of all operators. */
+  readonly format?: (summary: RunSummary) => string;
 }
 
 export function createReporter(options: ReporterOptions): Reporter {
@@ -62,9 +66,12 @@ class TextReporter implements Reporter {
   }
 
   log({ level, operator, fields, text }: LogEntry): void {
-    if (!this.#options.debug && level !== "warn" && level !== "error") return;
+    const info = level === "info" && (this.#options.info ?? false);
+    if (!this.#options.debug && !info && level !== "warn" && level !== "error") return;
     const details = Object.keys(fields).length === 0 ? "" : ` ${JSON.stringify(fields, jsonText)}`;
-    this.#printOf(operator, `${level}: ${operator}: ${text}${details}`);
+    const line = `${level}: ${operator}: ${text}${details}`;
+    if (info) this.#print(line);
+    else this.#printOf(operator, line);
   }
 
   note(text: string): void {
@@ -73,7 +80,7 @@ class TextReporter implements Reporter {
 
   end(summary: RunSummary): void {
     this.#statusLine?.clear();
-    this.#options.stdout.write(`${formatSummary(summary)}\n`);
+    this.#options.stdout.write(`${(this.#options.format ?? formatSummary)(summary)}\n`);
     if (summary.failure === null) return;
     const { operator, reason, error } = summary.failure;
     const text = errorText(error);

@@ -1,5 +1,5 @@
 import { UsageError } from "../errors.ts";
-import { type RunSummary, runPipeline } from "../local/runner.ts";
+import { type RunOptions, type RunSummary, runPipeline } from "../local/runner.ts";
 import {
   type CanonicalPipeline,
   findOperatorSpec,
@@ -10,7 +10,7 @@ import {
 import { exitCodes } from "./exit-codes.ts";
 import { readJsonFile } from "./files.ts";
 import { findOperators, loadOperators } from "./installed-operators.ts";
-import { createReporter } from "./reporter.ts";
+import { createReporter, type Reporter } from "./reporter.ts";
 import { applySettings } from "./settings.ts";
 import type { Screen } from "./status-line.ts";
 
@@ -45,6 +45,18 @@ export async function runCommand(
   const used = new Set(pipeline.operators.map(({ image }) => findOperatorSpec(image, specs)));
   const operators = await loadOperators(folders.filter(({ spec }) => used.has(spec)));
 
+  const summary = await runInterruptibly(pipeline, { operators, out: options.out }, reporter);
+  const exitCode = exitCodeOf(summary);
+  reporter.end(summary, exitCode);
+  return exitCode;
+}
+
+/** Runs a pipeline that the user may interrupt: what is in flight is finished, or given up at a second signal. */
+export async function runInterruptibly(
+  pipeline: CanonicalPipeline,
+  options: Pick<RunOptions, "operators" | "out">,
+  reporter: Reporter,
+): Promise<RunSummary> {
   const drain = new AbortController();
   const abort = new AbortController();
   const stop = () => {
@@ -57,16 +69,12 @@ export async function runCommand(
   };
   process.on("SIGINT", stop).on("SIGTERM", stop);
   try {
-    const summary = await runPipeline(pipeline, {
-      operators,
-      out: options.out,
+    return await runPipeline(pipeline, {
+      ...options,
       drain: drain.signal,
       abort: abort.signal,
       observer: reporter,
     });
-    const exitCode = exitCodeOf(summary);
-    reporter.end(summary, exitCode);
-    return exitCode;
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop);
   }
@@ -89,7 +97,7 @@ function withParallelism(pipeline: CanonicalPipeline, parallelism: number | unde
 }
 
 /** A run that lost messages has not failed, but a script must not take its results for complete. */
-function exitCodeOf({ outcome, operators }: RunSummary): number {
+export function exitCodeOf({ outcome, operators }: RunSummary): number {
   if (outcome === "interrupted" || outcome === "aborted") return exitCodes.interrupted;
   const lost = operators.some(({ failures, discarded }) => failures + discarded > 0);
   return outcome === "failed" || lost ? exitCodes.failed : exitCodes.ok;

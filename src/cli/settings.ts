@@ -27,13 +27,30 @@ export function applySettings(
     if (typeof changed === "string") problems.push(`${setting}: ${changed}`);
     else operators.set(changed.id, changed);
   }
-  if (problems.length > 0) {
-    throw new UsageError(
-      "STEMLINE_CLI_SET",
-      `Cannot apply --set:${problems.map((text) => `\n  ${text}`).join("")}`,
-    );
-  }
+  if (problems.length > 0) throw refused(problems);
   return { ...pipeline, operators: pipeline.operators.map(({ id }) => operators.get(id)!) };
+}
+
+/** Applies `parameter=value` settings to one operator, whose own parameters these are. Throws like `applySettings`. */
+export function applyOperatorSettings(
+  operator: CanonicalOperator,
+  settings: readonly string[],
+): CanonicalOperator {
+  const problems: string[] = [];
+  let changed = operator;
+  for (const setting of settings) {
+    const [, name, value] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
+    const result = name === undefined ? "expected parameter=value" : withParameter(changed, name, value!, []);
+    if (typeof result === "string") problems.push(`${setting}: ${result}`);
+    else changed = result;
+  }
+  if (problems.length > 0) throw refused(problems);
+  return changed;
+}
+
+function refused(problems: readonly string[]): UsageError {
+  const list = problems.map((text) => `\n  ${text}`).join("");
+  return new UsageError("STEMLINE_CLI_SET", `Cannot apply --set:${list}`);
 }
 
 /** The changed operator, or why there is none. */

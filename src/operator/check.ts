@@ -1,9 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Problem, StemlineError } from "../errors.ts";
-import { type OperatorSpec, type ParameterSpec, readOperatorSpec } from "../spec/operator-spec.ts";
+import { parseJsonText } from "../spec/json-text.ts";
+import {
+  duplicateNames,
+  type OperatorSpec,
+  type ParameterSpec,
+  readOperatorSpec,
+} from "../spec/operator-spec.ts";
 import { describeValue } from "../wire/json.ts";
 import type { Operator } from "./define-operator.ts";
+import { reasonOf } from "./file-reason.ts";
 import { loadOperator } from "./load-operator.ts";
 import type { ParameterDeclaration, ParameterDeclarations } from "./parameters.ts";
 
@@ -21,25 +28,27 @@ export interface OperatorCheck {
  */
 export async function checkOperator(directory: string): Promise<OperatorCheck> {
   const [specCheck, operatorCheck] = await Promise.all([
-    readSpec(join(directory, "operator.json")),
+    checkSpecFile(join(directory, "operator.json")),
     readRun(join(directory, "run.ts")),
   ]);
   const { spec } = specCheck;
   const { operator } = operatorCheck;
   const disagreements = spec === null || operator === null ? [] : compare(spec, operator);
-  return { spec, operator, problems: [...specCheck.problems, ...operatorCheck.problems, ...disagreements] };
+  const specProblems = specCheck.problems.map(({ path, message }) => ({ path: inSpec(path), message }));
+  return { spec, operator, problems: [...specProblems, ...operatorCheck.problems, ...disagreements] };
 }
 
-async function readSpec(file: string): Promise<Pick<OperatorCheck, "spec" | "problems">> {
+/** Reads an operator.json. Never throws for what is wrong with it; a path is a place in the file. */
+export async function checkSpecFile(file: string): Promise<Pick<OperatorCheck, "spec" | "problems">> {
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(file, "utf8"));
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    return { spec: null, problems: [{ path: "operator.json", message }] };
+    value = parseJsonText(await readFile(file, "utf8"));
+  } catch (error) {
+    const reason = error instanceof SyntaxError ? `is not JSON: ${error.message}` : reasonOf(error);
+    return { spec: null, problems: [{ path: "", message: reason }] };
   }
   const { spec, problems } = readOperatorSpec(value);
-  return { spec, problems: problems.map(({ path, message }) => ({ path: inSpec(path), message })) };
+  return { spec, problems: [...problems, ...duplicateNames(value)] };
 }
 
 async function readRun(file: string): Promise<Pick<OperatorCheck, "operator" | "problems">> {
@@ -76,11 +85,8 @@ function compareParameters(specified: readonly ParameterSpec[], declared: Parame
   const names = specified.map(({ name }) => name);
   for (const [index, parameter] of specified.entries()) {
     const { name } = parameter;
-    if (names.indexOf(name) < index) {
-      const message = `expected different names, got ${describeValue(name)} again`;
-      problems.push({ path: inSpec(`parameters[${index}].name`), message });
-      continue;
-    }
+    // Said already.
+    if (names.indexOf(name) < index) continue;
     const declaration = Object.hasOwn(declared, name) ? declared[name] : undefined;
     problems.push(
       ...(declaration === undefined

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { type LoadHook, register as registerHooks } from "node:module";
+import { type LoadHook, type ResolveHook, register as registerHooks } from "node:module";
 import { sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { SpecError } from "../errors.ts";
@@ -24,6 +24,7 @@ export async function loadOperator(runFile: string): Promise<Operator> {
 }
 
 async function evaluate(runFile: string): Promise<unknown> {
+  findThisPackage();
   if (!stripsTypes(runFile)) await readTypeScript();
   try {
     return await import(pathToFileURL(runFile).href);
@@ -36,6 +37,31 @@ async function evaluate(runFile: string): Promise<unknown> {
     });
   }
 }
+
+let findsThisPackage = false;
+
+/**
+ * From here on, `import "stemline"` finds this package also from where Node does not: a folder outside of every package, or
+ * one with a package.json of its own for its dependencies.
+ */
+function findThisPackage(): void {
+  if (findsThisPackage) return;
+  findsThisPackage = true;
+  const home = `const home = ${JSON.stringify(import.meta.url)};`;
+  registerHooks(`data:text/javascript,${encodeURIComponent(`${home} export ${resolve.toString()}`)}`);
+}
+
+/** Defined where the hook runs, in the thread of the hooks: a module of this package. */
+declare const home: string;
+
+const resolve: ResolveHook = async function resolve(specifier, context, nextResolve) {
+  try {
+    return await nextResolve(specifier, context);
+  } catch (error) {
+    if (!/^stemline(\/|$)/.test(specifier)) throw error;
+    return nextResolve(specifier, { ...context, parentURL: home });
+  }
+};
 
 let readsTypeScript: Promise<void> | null = null;
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Problem, SpecError } from "../errors.ts";
+import { isRecord } from "../wire/json.ts";
 import { readUuid } from "../wire/uuid.ts";
 import { readBoolean, readFloat, readInteger } from "./lax-scalar.ts";
 import { describeIssue, expectedGot, formatProblems, oneOfList, problemsOf } from "./problems.ts";
@@ -132,4 +133,20 @@ export function parseOperatorSpec(value: unknown): OperatorSpec {
     "STEMLINE_SPEC_INVALID",
     `The operator specification is not valid:${formatProblems(problems)}`,
   );
+}
+
+/**
+ * Names that the parsed JSON of an operator.json, valid or not, has twice among its ports of one kind, parameters or
+ * triggers. interactEM's schema takes them, and nobody could say which is meant.
+ */
+export function duplicateNames(value: unknown): Problem[] {
+  if (!isRecord(value)) return [];
+  return Object.entries(value).flatMap(([member, list]) => {
+    const names = Array.isArray(list) ? list.map((item) => (isRecord(item) ? item.name : undefined)) : [];
+    return names.flatMap((name, index) =>
+      typeof name === "string" && names.indexOf(name) < index
+        ? [{ path: `${member}[${index}].name`, message: `${expectedGot("different names", name)} again` }]
+        : [],
+    );
+  });
 }

@@ -383,13 +383,14 @@ describe("pipeline and operator", () => {
     }
   });
 
-  test("check takes a folder of the README's two files, in no package, that finds this package by its name", async () => {
+  test("check takes a folder of the README's three files, in no package, that finds this package by its name", async () => {
     mkdirSync(join(folder, "node_modules"));
     symlinkSync(root, join(folder, "node_modules/stemline"));
     const spec = readFileSync(join(root, "test/integration/fixtures/operators/count-source/operator.json"));
     writeFileSync(join(folder, "operator.json"), spec);
     const run = readFileSync(join(root, "test/integration/fixtures/operators/count-source/run.ts"));
     writeFileSync(join(folder, "run.ts"), run);
+    writeFileSync(join(folder, "Containerfile"), "FROM interactem-operator\nCOPY run.ts /app/run.ts\n");
     expect(await stemline("operator", "check", folder)).toMatchObject({ code: 0, stderr: "" });
   });
 
