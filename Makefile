@@ -82,7 +82,7 @@ container-tools:
 	@scripts/container-tools.sh docker podman
 
 setup: container-tools dist/cli/main.js prebuild-$(ARCH)
-	scripts/prepare-images.sh
+	scripts/prepare-images.sh bases operators
 
 operators: setup
 	operators/bake.sh --build-base --push-local --pull-local

@@ -87,8 +87,9 @@ if $build_base; then targets=(bases "${targets[@]}"); fi
 if $dry_run; then
   "${bake[@]}" --print "${targets[@]}"
 else
+  scripts/prepare-images.sh operators
   if $build_base; then
-    scripts/prepare-images.sh
+    scripts/prepare-images.sh bases
   elif [ ! -e build-images/package/stemline.tgz ]; then
     fail 1 "the base images have not been built from this folder yet: give --build-base, too"
   fi

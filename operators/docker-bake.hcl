@@ -53,16 +53,12 @@ target "common" {
   }
 }
 
-# What `operators/bake.sh --build-base` puts there: the package as npm packs it, and npm's cache of its dependencies.
+# The package with its dependencies, from what `operators/bake.sh --build-base` puts there.
 target "stemline-package" {
-  inherits = ["common", "npm-cache"]
+  inherits = ["common"]
   context  = "containers/package"
-  contexts = { stemline-tarball = "build-images/package" }
+  contexts = { stemline-package-files = "build-images/package" }
   args     = { NODE_IMAGE = NODE_IMAGE }
-}
-
-target "npm-cache" {
-  contexts = { npm-cache = "build-images/npm-cache" }
 }
 
 target "interactem-base" {
@@ -95,7 +91,7 @@ target "distiller-streaming" {
   tags   = ["${REGISTRY}/distiller-streaming:${TAG}"]
 }
 
-# One folder, one image: an operator inherits one of these three, and npm-cache when it has a package.json.
+# One folder, one image: an operator inherits one of the first three, and npm-cache when it has a package.json.
 target "operator" {
   inherits = ["common"]
 }
@@ -108,6 +104,10 @@ target "on-interactem-operator" {
 target "on-distiller-streaming" {
   inherits = ["operator"]
   contexts = { distiller-streaming = "target:distiller-streaming" }
+}
+
+target "npm-cache" {
+  contexts = { npm-cache = "build-images/npm-cache" }
 }
 
 target "center-of-mass-partial" {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Usage: assemble.sh amd64|arm64
-# From /tarball (stemline.tgz of `npm pack`, package-lock.json) and /npm-cache to one folder of files per image, in /images.
+# From /files (stemline.tgz of `npm pack`, package-lock.json, npm-cache) to one folder of files for each image, in /images.
 set -eu
 
 case $1 in
@@ -13,9 +13,9 @@ root=/images/interactem-operator/opt/stemline
 extra=/images/distiller-streaming/opt/stemline
 mkdir -p "$root" "$extra/node_modules" "$extra/dist" "$extra/prebuilds"
 cd "$root"
-tar -xzf /tarball/stemline.tgz --strip-components=1
-cp /tarball/package-lock.json .
-npm ci --omit=dev --ignore-scripts --offline --cache /npm-cache --no-audit --no-fund \
+tar -xzf /files/stemline.tgz --strip-components=1
+cp /files/package-lock.json .
+npm ci --omit=dev --ignore-scripts --offline --cache /files/npm-cache --no-audit --no-fund \
   --os=linux --cpu="$cpu" --libc=glibc
 
 if [ ! -e "prebuilds/linux-$cpu/stemline.node" ]; then

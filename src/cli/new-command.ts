@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { FileError, StemlineError, UsageError } from "../errors.ts";
 import { addBakeTarget } from "../operator/bake-file.ts";
 import { reasonOf } from "../operator/file-reason.ts";
@@ -135,8 +135,8 @@ function nextSteps(directory: string, draft: OperatorDraft, bakeFile: string | n
   const cache = packages ? ` --build-context npm-cache="$(npm config get cache)"` : "";
   const build =
     bakeFile === null
-      ? `docker build --file ${join(directory, "Containerfile")}${cache} --tag ${spec.image} ${directory}`
-      : `docker buildx bake --file ${bakeFile} ${name}`;
+      ? `podman build${cache} --tag ${spec.image} ${directory}`
+      : `${join(dirname(bakeFile), "bake.sh")} --build-base --push-local --pull-local --target ${name}`;
   const steps = [
     ...(packages ? [["install", `npm install --prefix ${directory}`]] : []),
     ["check", `npx stemline operator check ${directory}`],

@@ -67,7 +67,7 @@ describe("operator new", () => {
     expect(made.stdout).toMatch(
       /^operators\/frame-gate: run\.ts, operator\.json, Containerfile, package\.json\.\n/,
     );
-    for (const step of ["npm install --prefix", "operator check", "operator dev", "docker build"]) {
+    for (const step of ["npm install --prefix", "operator check", "operator dev", "podman build"]) {
       expect(made.stdout).toContain(step);
     }
     expect(read("operators/frame-gate/run.ts")).toContain('"every-nth": integer({ default: 3 }),');
