@@ -87,6 +87,12 @@ if $build_base; then targets=(bases "${targets[@]}"); fi
 if $dry_run; then
   "${bake[@]}" --print "${targets[@]}"
 else
+  if $push_local; then
+    host=${REGISTRY:-localhost:5001}
+    host=${host%%/*}
+    (exec 3<>"/dev/tcp/${host%:*}/${host##*:}") 2>/dev/null ||
+      fail 1 "no registry answers at $host; start one: docker run --detach --publish 5001:5000 --name registry registry:2"
+  fi
   scripts/prepare-images.sh operators
   if $build_base; then
     scripts/prepare-images.sh bases

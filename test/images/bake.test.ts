@@ -86,6 +86,12 @@ describe("operators/bake.sh", () => {
 });
 
 describe("where something is missing", () => {
+  test("a registry that does not answer is named, with how to start one", () => {
+    const { code, stderr } = run("operators/bake.sh", ["--push-local"], { REGISTRY: "localhost:9/team" });
+    expect(code).toBe(1);
+    expect(stderr).toContain("no registry answers at localhost:9; start one: docker run");
+  });
+
   const folder = mkdtempSync(join(tmpdir(), "stemline-tools-"));
   const PATH = folder;
   beforeAll(() => {
