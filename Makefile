@@ -96,7 +96,7 @@ operator-named:
 push-operators: setup prebuilds
 	operators/bake.sh --build-base --push-remote
 
-test-images: dist/cli/main.js prebuild-$(ARCH) tools
+test-images: dist/cli/main.js prebuilds tools
 	@$(MAKE) --no-print-directory setup
 	$(NPX) vitest run --config vitest.images.config.ts
 

@@ -79,8 +79,10 @@ if [ "$arch" != x64 ]; then
 elif ! command -v nvcc >/dev/null; then
   echo "No CUDA library: nvcc is missing"
 else
-  cmake -S . -B build-cuda -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA=ON >/dev/null
-  cmake --build build-cuda --target stemline_cuda
+  # The tests may build in the same folder at the same time.
+  mkdir -p build-cuda
+  flock build-cuda cmake -S . -B build-cuda -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA=ON >/dev/null
+  flock build-cuda cmake --build build-cuda --target stemline_cuda
   cp build-cuda/stemline_cuda.so "$built"
   check_symbols "$built/stemline_cuda.so" "$highest_glibc_cuda"
 fi

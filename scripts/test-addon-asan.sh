@@ -3,8 +3,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cmake -S . -B build-asan-addon -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_ADDON=ON -DSTEMLINE_SANITIZE=ON >/dev/null
-cmake --build build-asan-addon --parallel 2
+# In the folder of the C++ tests with sanitizers, which may be building at the same time: the core is the same.
+mkdir -p build-sanitize
+flock build-sanitize cmake -S . -B build-sanitize -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_SANITIZE=ON -DSTEMLINE_BENCH=OFF \
+  -DSTEMLINE_ADDON=ON >/dev/null
+flock build-sanitize cmake --build build-sanitize --target stemline_addon --parallel 2
 
 # The runtime must be the first library of the process. libstdc++ comes with it: the runtime looks up the function that
 # throws exceptions when it starts, before the addon brings that library in.
@@ -14,7 +17,7 @@ export LD_PRELOAD
 # leaks show in the memory tests, which run without sanitizers.
 export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=32:${ASAN_OPTIONS:-}
 export UBSAN_OPTIONS=print_stacktrace=1:${UBSAN_OPTIONS:-}
-export STEMLINE_ADDON="$PWD/build-asan-addon/stemline.node"
+export STEMLINE_ADDON="$PWD/build-sanitize/stemline.node"
 export STEMLINE_SANITIZED=1
 
 # A test run that quietly used another addon, or one without instrumentation, would prove nothing.

@@ -49,8 +49,10 @@ build() {
   if command -v ninja >/dev/null; then generator=(-G Ninja); fi
   # A folder keeps the generator it was made with.
   if [ -e "$folder/CMakeCache.txt" ]; then generator=(); fi
-  cmake -S . -B "$folder" "${generator[@]}" "$@" >/dev/null
-  cmake --build "$folder" --target "$target" -j "$jobs"
+  # A prebuild may be made at the same time, of which the CUDA library is in the same folder.
+  mkdir -p "$folder"
+  flock "$folder" cmake -S . -B "$folder" "${generator[@]}" "$@" >/dev/null
+  flock "$folder" cmake --build "$folder" --target "$target" -j "$jobs"
 }
 
 run_tests() {

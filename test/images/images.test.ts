@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -90,6 +90,37 @@ describe("bake", () => {
     ]);
     succeed("podman", ["rmi", "localhost/alone"]);
   });
+});
+
+test("the files of the images for arm64 work on an emulated one: NEON kernels, libzmq, pictures", () => {
+  const folder = mkdtempSync(join(tmpdir(), "stemline-arm64-"));
+  try {
+    const set = (value: string) => ["--set", `stemline-package.${value}`];
+    succeed("docker", [
+      ...["buildx", "bake", "--file=operators/docker-bake.hcl", "stemline-package"],
+      ...set("platform=linux/arm64"),
+      ...set(`output=type=local,dest=${folder}`),
+    ]);
+    for (const image of ["interactem-operator", "distiller-streaming"])
+      cpSync(join(folder, image), join(folder, "root"), { recursive: true, verbatimSymlinks: true });
+    const node = succeed("scripts/install-node.sh", ["24", "arm64"]).trim();
+    const stemline = join(folder, "root/opt/stemline");
+    const emulated = (...args: string[]) =>
+      succeed("qemu-aarch64", ["-L", "/usr/aarch64-linux-gnu", node, ...args], { STEMLINE_BACKEND: "" });
+    const { findings } = JSON.parse(emulated(join(stemline, "dist/cli/main.js"), "doctor", "--json"));
+    const found = Object.fromEntries(
+      findings.map(({ subject, text }: Record<string, string>) => [subject, text]),
+    );
+    expect(found.Addon).toBe(join(stemline, "prebuilds/linux-arm64/stemline.node"));
+    expect(found.Backend).toMatch(/^neon /);
+    expect(found.libzmq).toMatch(/^4\./);
+    const draw = `import sharp from "${stemline}/node_modules/sharp/dist/index.mjs";
+      const image = sharp({ create: { width: 4, height: 4, channels: 3, background: "red" } });
+      console.log((await image.png().toBuffer()).subarray(1, 4).toString());`;
+    expect(emulated("--input-type=module", "--eval", draw)).toBe("PNG\n");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 describe.each(engines)("in %s", (engine) => {

@@ -203,7 +203,8 @@ describe("connecting", () => {
       code: "STEMLINE_NATS_UNREACHABLE",
       message: expect.stringMatching(/does not support 'tls'/),
     });
-    expect(await server.clientNames()).toEqual([]);
+    // The server may take a moment to see that the connection has ended.
+    await vi.waitFor(async () => expect(await server.clientNames()).toEqual([]));
   });
 
   test.each(["nats", "ws"] as const)("waits for a server that comes later (%s)", async (scheme) => {
