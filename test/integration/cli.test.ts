@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import {
   existsSync,
@@ -21,10 +20,10 @@ import {
   devicesFunction,
   twoDevices,
 } from "../unit/native/cuda-library.ts";
+import { cli, type Result, startCommand } from "./support/command.ts";
 import { startNatsServer } from "./support/nats-server.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const cli = join(root, "dist/cli/main.js");
 const fixtures = fileURLToPath(new URL("fixtures/operators", import.meta.url));
 
 let folder = "";
@@ -34,29 +33,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-interface Result {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** The command line, started as a user does; `text` grows while it runs. */
-function start(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const child = spawn(process.execPath, [cli, ...args], {
-    cwd: folder,
-    env: { ...process.env, STEMLINE_DEBUG: "", ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const text = { stdout: "", stderr: "" };
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-    text.stdout += chunk;
-  });
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-    text.stderr += chunk;
-  });
-  const result = new Promise<Result>((resolve) => child.on("close", (code) => resolve({ code, ...text })));
-  return Object.assign(child, { result, text });
-}
+const start = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
+  startCommand(folder, process.execPath, [cli, ...args], env);
 
 const stemline = (...args: string[]) => start(args).result;
 const stemlineWith = (env: NodeJS.ProcessEnv, ...args: string[]) => start(args, env).result;

@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import {
   appendFileSync,
   cpSync,
@@ -16,9 +15,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { newCommand } from "../../src/cli/new-command.ts";
+import { cli, type Result, startCommand } from "./support/command.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const cli = join(root, "dist/cli/main.js");
 const terminal = fileURLToPath(new URL("support/terminal.py", import.meta.url));
 
 let folder = "";
@@ -28,29 +27,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-interface Result {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function start(command: string, args: readonly string[]) {
-  const child = spawn(command, args, {
-    cwd: folder,
-    env: { ...process.env, STEMLINE_DEBUG: "", TERM: "xterm" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const text = { stdout: "", stderr: "" };
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-    text.stdout += chunk;
-  });
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-    text.stderr += chunk;
-  });
-  const result = new Promise<Result>((resolve) => child.on("close", (code) => resolve({ code, ...text })));
-  return Object.assign(child, { result, text });
-}
-
+const start = (command: string, args: readonly string[]) => startCommand(folder, command, args);
 const operator = (...args: string[]) => start(process.execPath, [cli, "operator", ...args]).result;
 const read = (path: string) => readFileSync(join(folder, path), "utf8");
 const expectNoStack = ({ stderr }: Result) => expect(stderr).not.toMatch(/^ +at /m);
