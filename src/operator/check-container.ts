@@ -25,7 +25,7 @@ export async function checkContainer(directory: string, spec: OperatorSpec | nul
   const packages = existsSync(join(directory, "package.json"));
   const containerfile = await readFile(join(directory, "Containerfile"), "utf8").catch(() => null);
   const bakeFile = join(dirname(resolve(directory)), "docker-bake.hcl");
-  const instructions = containerfile === null ? [] : readContainerfile(containerfile);
+  const instructions = containerfile === null ? [] : await readContainerfile(containerfile);
   const problems =
     containerfile === null
       ? [{ path: "Containerfile", message: "there is no such file" }]
@@ -88,7 +88,7 @@ function containerfileProblems(
   const copied = all.some(({ sources }) =>
     sources.some((source) => source === "." || source === "./" || globPattern(source).test("package.json")),
   );
-  const installs = instructions.some(({ keyword, rest }) => keyword === "RUN" && /\bnpm\b/.test(rest));
+  const installs = instructions.some(({ keyword, words }) => keyword === "RUN" && words.includes("npm"));
   if (!copied) problems.push(problem(null, "expected a COPY of package.json, which stands beside run.ts"));
   else if (!installs)
     problems.push(problem(null, "expected a RUN of npm that installs what package.json names"));

@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 
-/** One instruction of a Containerfile, its lines joined. */
+/** One instruction of a Containerfile. */
 export interface Instruction {
   /** Line of its first word; the first line is 1. */
   readonly line: number;
@@ -8,37 +8,28 @@ export interface Instruction {
   readonly keyword: string;
   /** `--from=builder` is `from` with `builder`. */
   readonly flags: ReadonlyMap<string, string>;
-  /** What follows the flags, without comment lines; here-documents are left out. */
-  readonly rest: string;
+  /** What follows the flags, without comments; the members of a JSON list. */
+  readonly words: readonly string[];
 }
 
-export function readContainerfile(text: string): Instruction[] {
-  const lines = text.split(/\r?\n/);
-  const instructions: Instruction[] = [];
-  const isComment = (line: string) => /^\s*#/.test(line);
-  for (let index = 0; index < lines.length; index += 1) {
-    if (lines[index]!.trim() === "" || isComment(lines[index]!)) continue;
-    const line = index + 1;
-    let joined = lines[index]!;
-    while (/\\\s*$/.test(joined) && index + 1 < lines.length) {
-      index += 1;
-      // Comment lines may stand between the lines of an instruction.
-      if (!isComment(lines[index]!)) joined = joined.replace(/\\\s*$/, lines[index]!);
-    }
-    const [, keyword = "", flagText = "", rest = ""] = /^\s*(\S+)((?:\s+--\S+)*)\s*(.*)$/.exec(joined) ?? [];
-    const flags = flagText.split(/\s+/).filter((flag) => flag !== "");
-    instructions.push({
-      line,
-      keyword: keyword.toUpperCase(),
-      flags: new Map(flags.map((flag) => /^--([^=]*)=?(.*)$/.exec(flag)!.slice(1) as [string, string])),
-      rest: rest.trim(),
+export async function readContainerfile(text: string): Promise<Instruction[]> {
+  // Loaded here: an operator's process needs no parser of Containerfiles.
+  const { DockerfileParser, JSONInstruction, ModifiableInstruction } = await import("dockerfile-ast");
+  return DockerfileParser.parse(text)
+    .getInstructions()
+    .map((instruction) => {
+      const flags = instruction instanceof ModifiableInstruction ? instruction.getFlags() : [];
+      const list = instruction instanceof JSONInstruction ? instruction.getJSONStrings() : [];
+      return {
+        line: instruction.getRange().start.line + 1,
+        keyword: instruction.getKeyword(),
+        flags: new Map(flags.map((flag) => [flag.getName(), flag.getValue() ?? ""])),
+        words:
+          list.length > 0
+            ? list.map((member) => member.getJSONValue())
+            : instruction.getArguments().map((argument) => argument.getValue()),
+      };
     });
-    for (const [, mark] of rest.matchAll(/<<-?["']?(\w+)/g)) {
-      while (index + 1 < lines.length && lines[index + 1]!.trim() !== mark) index += 1;
-      index += 1;
-    }
-  }
-  return instructions;
 }
 
 export interface Stage {
@@ -56,7 +47,7 @@ export function stagesOf(instructions: readonly Instruction[]): Stage[] {
       stages.at(-1)?.instructions.push(instruction);
       continue;
     }
-    const [image = "", , name = ""] = instruction.rest.split(/\s+/);
+    const [image = "", , name = ""] = instruction.words;
     const baseImage = stages.find((stage) => stage.name !== "" && stage.name === image)?.baseImage ?? image;
     stages.push({ from: instruction, baseImage, name, instructions: [] });
   }
@@ -74,12 +65,9 @@ export interface Copy {
 /** What the instructions of a stage copy into the image. */
 export function copiesOf(instructions: readonly Instruction[]): Copy[] {
   let folder = "/";
-  return instructions.flatMap(({ keyword, flags, rest, line }): Copy[] => {
-    if (keyword === "WORKDIR") folder = posix.resolve(folder, rest);
+  return instructions.flatMap(({ keyword, flags, words, line }): Copy[] => {
+    if (keyword === "WORKDIR") folder = posix.resolve(folder, words[0] ?? "");
     if (keyword !== "COPY" && keyword !== "ADD") return [];
-    const words = rest.startsWith("[")
-      ? [...rest.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word!)
-      : rest.split(/\s+/);
     const last = words.at(-1) ?? "";
     const path = posix.resolve(folder, last);
     const isFolder = /(^|\/)\.?$/.test(last) || words.length > 2;
