@@ -108,6 +108,7 @@ async function runOnce(
     debug,
     json: false,
     info: true,
+    sources: resolve(directory),
     format: (summary) => formatOperatorSummary(summary, source.operators.length, out),
   });
   const summary = await runInterruptibly(

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { getHeapStatistics } from "node:v8";
 import { errorText } from "../errors.ts";
@@ -106,7 +106,21 @@ function memory(): Finding {
   return { subject: "Memory", state: "ok", text };
 }
 
+/** False in the image interactem-operator, which is for operators without kernels. */
+const hasKernels = ["js", "ts"].some((extension) =>
+  existsSync(new URL(`../distiller/index.${extension}`, import.meta.url)),
+);
+
 function native(): Finding[] {
+  if (!hasKernels) {
+    return [
+      {
+        subject: "Addon",
+        state: "note",
+        text: "not in this image: operators with kernels need distiller-streaming",
+      },
+    ];
+  }
   try {
     const known = backends();
     return [{ subject: "Addon", state: "ok", text: addonPath() }, backend(known)];

@@ -135,7 +135,7 @@ function nextSteps(directory: string, draft: OperatorDraft, bakeFile: string | n
   const cache = packages ? ` --build-context npm-cache="$(npm config get cache)"` : "";
   const build =
     bakeFile === null
-      ? `podman build${cache} --tag ${spec.image} ${directory}`
+      ? `podman build --format docker${cache} --tag ${spec.image} ${directory}`
       : `${join(dirname(bakeFile), "bake.sh")} --build-base --push-local --pull-local --target ${name}`;
   const steps = [
     ...(packages ? [["install", `npm install --prefix ${directory}`]] : []),

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Problem, SpecError } from "../errors.ts";
@@ -23,7 +22,10 @@ export async function validateOperators(paths: readonly string[]): Promise<strin
  */
 export async function checkOperators(directories: readonly string[]): Promise<string> {
   return reportEach(directories, async (directory) => {
-    if (!existsSync(directory)) return [{ path: "", message: "there is no such folder" }];
+    const entry = await stat(directory).catch(() => null);
+    if (entry === null) return [{ path: "", message: "there is no such folder" }];
+    if (!entry.isDirectory())
+      return [{ path: "", message: "expected the folder of an operator, got a file" }];
     const { spec, problems } = await checkOperator(directory);
     return [...problems, ...(await checkContainer(directory, spec))];
   });

@@ -1,3 +1,5 @@
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { errorText } from "../errors.ts";
 import type { OperatorFigures } from "../local/figures.ts";
 import type { LogEntry, RunObserver, RunSummary, RunWarning } from "../local/runner.ts";
@@ -24,6 +26,8 @@ export interface ReporterOptions {
   readonly debug: boolean;
   /** Shows log lines of level info as well, and all of them. */
   readonly info?: boolean;
+  /** Folder of sources, whose line is named with an error that came from it. */
+  readonly sources?: string;
   /** The text of the summary; default: a table of all operators. */
   readonly format?: (summary: RunSummary) => string;
 }
@@ -61,8 +65,10 @@ class TextReporter implements Reporter {
   }
 
   warning({ operator, message, error }: RunWarning): void {
-    const stack = this.#options.debug && error instanceof Error ? `\n${error.stack}` : "";
-    this.#printOf(operator, `warning: ${operator}: ${message}${stack}`);
+    const { debug, sources } = this.#options;
+    const stack = debug && error instanceof Error ? `\n${error.stack}` : "";
+    const place = sources === undefined ? "" : placeIn(sources, error);
+    this.#printOf(operator, `warning: ${operator}: ${message}${place}${stack}`);
   }
 
   log({ level, operator, fields, text }: LogEntry): void {
@@ -100,6 +106,18 @@ class TextReporter implements Reporter {
     if (this.#statusLine !== null) this.#statusLine.printAbove(line);
     else this.#options.stderr.write(`${line}\n`);
   }
+}
+
+/** ` (run.ts:14:9)`: the innermost line in a file of the folder that led to the error; empty if there is none. */
+function placeIn(folder: string, error: unknown): string {
+  const frames = error instanceof Error ? (error.stack ?? "").split("\n") : [];
+  for (const frame of frames) {
+    const [, url, position] = /\(?((?:file:\/\/)?\/[^()]*):(\d+:\d+)\)?$/.exec(frame) ?? [];
+    if (url === undefined) continue;
+    const path = relative(folder, url.startsWith("file:") ? fileURLToPath(url) : url);
+    if (!path.startsWith("..") && !path.includes("node_modules")) return ` (${path}:${position})`;
+  }
+  return "";
 }
 
 class JsonReporter implements Reporter {

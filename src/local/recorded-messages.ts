@@ -15,10 +15,11 @@ import type { InstalledOperator } from "./runner.ts";
  */
 const headerFile = "part0.json";
 
+const isMessage = (folder: string) => namesIn(folder).includes(headerFile);
+
 /** Folders of messages in the order of their names, 2 before 10: of this folder or, where it is itself one, only it. */
 export function findRecordedMessages(path: string): string[] {
   const folder = basename(path) === headerFile ? dirname(path) : path;
-  const isMessage = (candidate: string) => namesIn(candidate).includes(headerFile);
   if (isMessage(folder)) return [folder];
   const messages = namesIn(folder)
     .map((name) => join(folder, name))
@@ -76,9 +77,8 @@ export function messageRecorder(path: string): InstalledOperator {
     operator: defineOperator({
       inputs: [helperPort.name],
       setup() {
-        for (const name of namesIn(path).filter((name) => /^\d{6}$/.test(name))) {
-          rmSync(join(path, name), { recursive: true });
-        }
+        const earlier = namesIn(path).filter((name) => /^\d{6}$/.test(name) && isMessage(join(path, name)));
+        for (const name of earlier) rmSync(join(path, name), { recursive: true });
         return { written: 0 };
       },
       run(message, { state }) {

@@ -30,9 +30,20 @@ export async function checkContainer(directory: string, spec: OperatorSpec | nul
     containerfile === null
       ? [{ path: "Containerfile", message: "there is no such file" }]
       : containerfileProblems(directory, instructions, packages);
+  const last = stagesOf(instructions).at(-1);
+  const baseImage = last?.baseImage ?? null;
+  if (baseImage === "interactem-operator" && (await importsDistiller(directory))) {
+    const message =
+      "expected FROM distiller-streaming, since run.ts imports stemline/distiller, got interactem-operator";
+    problems.push({ path: `Containerfile: line ${last!.from.line}`, message });
+  }
   if (!existsSync(bakeFile)) return problems;
-  const baseImage = stagesOf(instructions).at(-1)?.baseImage ?? null;
   return [...problems, ...(await bakeProblems(bakeFile, { directory, spec, baseImage, packages }))];
+}
+
+async function importsDistiller(directory: string): Promise<boolean> {
+  const text = await readFile(join(directory, "run.ts"), "utf8").catch(() => "");
+  return /^(import|export)\b[^;]*["']stemline\/distiller["']/m.test(text);
 }
 
 const keywords = new Set(
@@ -157,12 +168,13 @@ function targetProblems(
     const needed = bakeParents(baseImage, packages);
     const other = parents.find((parent) => parent.startsWith("on-") && !needed.includes(parent));
     for (const parent of needed.filter((parent) => !parents.includes(parent))) {
-      const reason = parent === "npm-cache" ? "for package.json" : `for FROM ${baseImage}`;
+      const reason =
+        parent === "npm-cache" ? "for package.json" : `for the Containerfile's FROM ${baseImage}`;
       const got = parents.length === 0 ? "nothing" : oneOfList(parents).replace("one of ", "");
       report("inherits", `expected "${parent}" ${reason}, got ${got}`);
     }
     if (other !== undefined && needed.every((parent) => parents.includes(parent))) {
-      report("inherits", `expected no "${other}" for FROM ${baseImage}`);
+      report("inherits", `expected no "${other}" for the Containerfile's FROM ${baseImage}`);
     }
   }
   return problems;

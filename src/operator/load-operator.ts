@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { type LoadHook, type ResolveHook, register as registerHooks } from "node:module";
-import { sep } from "node:path";
+import { dirname, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { SpecError } from "../errors.ts";
 import { describeValue, isRecord } from "../wire/json.ts";
@@ -32,10 +32,19 @@ async function evaluate(runFile: string): Promise<unknown> {
     const text = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
     // Node puts the files that led to a missing module into the message itself.
     const [reason] = text.split("\nRequire stack:");
-    throw new SpecError("STEMLINE_OPERATOR_EVALUATION", `${runFile}: cannot be evaluated: ${reason}`, {
-      cause,
-    });
+    const message = `${runFile}: cannot be evaluated: ${reason}${hintFor(text, runFile)}`;
+    throw new SpecError("STEMLINE_OPERATOR_EVALUATION", message, { cause });
   }
+}
+
+/** What to do about a module that is not there; empty for other reasons. */
+function hintFor(reason: string, runFile: string): string {
+  if (/Cannot find (module|package) .*(\/distiller\/index\.|stemline\/distiller)/.test(reason)) {
+    return "\nThis image lacks stemline/distiller: its Containerfile needs FROM distiller-streaming.";
+  }
+  return /Cannot find package/.test(reason)
+    ? `\nPackages of package.json are installed with: npm install --prefix ${dirname(runFile)}`
+    : "";
 }
 
 let findsThisPackage = false;

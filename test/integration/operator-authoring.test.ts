@@ -226,7 +226,10 @@ export default defineOperator({
     await makeAdder();
     writeAdd('if (a === 2) throw new RangeError("no two"); return a + b;');
     const lost = await once();
-    expect(lost).toMatchObject({ code: 1, stderr: expect.stringContaining("warning: Adder: no two\n") });
+    expect(lost).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("warning: Adder: no two (run.ts:10:17)\n"),
+    });
     expect(lost.stdout).toMatch(
       /^Adder: 3 messages in, 2 out, .*\nAdder: 1 call failed; first error: no two\n$/,
     );

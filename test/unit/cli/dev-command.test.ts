@@ -129,8 +129,10 @@ describe("recorded messages", () => {
     const one = join(sent, "000002/part0.json");
     expect(await dev(directory, { input: one, record: join(folder, "again") })).toMatchObject({ code: 0 });
     expect(headerOf("again/000001").meta).toEqual({ number: 2 });
+    mkdirSync(join(sent, "000009"));
     await dev(directory, { input: join(folder, "again"), record: sent });
-    expect(readdirSync(sent)).toEqual(["000001"]);
+    // What is no recorded message stays.
+    expect(readdirSync(sent)).toEqual(["000001", "000009"]);
   });
 
   test("of the Python peer are taken as they are, in three parts", async () => {

@@ -285,7 +285,7 @@ test("says what to do next", async () => {
       "Next:",
       `  check     npx stemline operator check ${directory}`,
       `  run here  npx stemline operator dev ${directory} --input FILE`,
-      `  build     podman build --tag ghcr.io/nersc/interactem/my-op ${directory}`,
+      `  build     podman build --format docker --tag ghcr.io/nersc/interactem/my-op ${directory}`,
     ].join("\n"),
   );
 });

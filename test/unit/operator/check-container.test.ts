@@ -56,6 +56,21 @@ describe("Containerfile", () => {
     expect(await check(text)).toEqual([]);
   });
 
+  test.each(["import { Com } from", "import {\n  Com,\n} from", "export * from"])(
+    "must start from distiller-streaming where run.ts says %j what it has from stemline/distiller",
+    async (words) => {
+      const files = { "run.ts": `// What.\n${words} "stemline/distiller";\n` };
+      const text = "FROM interactem-operator\nCOPY run.ts /app/run.ts\n";
+      expect(await check(text, files)).toEqual([
+        "Containerfile: line 1: expected FROM distiller-streaming, since run.ts imports stemline/distiller, got interactem-operator",
+      ]);
+      expect(await check(text, { "run.ts": '// No "stemline/distiller".\nimport "stemline";\n' })).toEqual(
+        [],
+      );
+      expect(await check(soundContainerfile, files)).toEqual([]);
+    },
+  );
+
   test("must be there", async () => {
     expect(await problemsOf({})).toEqual(["Containerfile: there is no such file"]);
   });
@@ -153,13 +168,13 @@ describe("docker-bake.hcl", () => {
     [
       soundBake.replace("on-distiller-streaming", "on-interactem-operator"),
       [
-        'docker-bake.hcl: line 8: inherits: expected "on-distiller-streaming" for FROM distiller-streaming, got "on-interactem-operator"',
+        `docker-bake.hcl: line 8: inherits: expected "on-distiller-streaming" for the Containerfile's FROM distiller-streaming, got "on-interactem-operator"`,
       ],
     ],
     [
       soundBake.replace('"on-distiller-streaming"', '"on-distiller-streaming", "on-interactem-operator"'),
       [
-        'docker-bake.hcl: line 8: inherits: expected no "on-interactem-operator" for FROM distiller-streaming',
+        `docker-bake.hcl: line 8: inherits: expected no "on-interactem-operator" for the Containerfile's FROM distiller-streaming`,
       ],
     ],
     [
@@ -167,7 +182,7 @@ describe("docker-bake.hcl", () => {
       [
         'docker-bake.hcl: line 4: context: expected this folder as in "operators/averager", got nothing',
         'docker-bake.hcl: line 4: tags: expected image name "averager" as in operator.json, got nothing',
-        'docker-bake.hcl: line 4: inherits: expected "on-distiller-streaming" for FROM distiller-streaming, got nothing',
+        `docker-bake.hcl: line 4: inherits: expected "on-distiller-streaming" for the Containerfile's FROM distiller-streaming, got nothing`,
       ],
     ],
     ['\ntarget "averager" {', ['docker-bake.hcl: line 2: the block "target" does not end']],
@@ -178,7 +193,7 @@ describe("docker-bake.hcl", () => {
   test("names the parents that base image and package.json need", async () => {
     const other = { Containerfile: soundContainerfile.replace("distiller-streaming", "node:22") };
     expect(await check(soundBake, other)).toEqual([
-      'docker-bake.hcl: line 8: inherits: expected "operator" for FROM node:22, got "on-distiller-streaming"',
+      `docker-bake.hcl: line 8: inherits: expected "operator" for the Containerfile's FROM node:22, got "on-distiller-streaming"`,
     ]);
     const packages = {
       "package.json": "{}",

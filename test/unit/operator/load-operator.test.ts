@@ -49,6 +49,11 @@ describe("loadOperator", () => {
     expect(operator.inputs).toEqual(["in"]);
   });
 
+  it("says how a package that is missing is installed", async () => {
+    const { message } = await failure(`import "no-such-package-at-all";\n${sound}`);
+    expect(message).toMatch(/Cannot find package 'no-such-package-at-all'.*\n.*: npm install --prefix \S+$/);
+  });
+
   it("names a file that is not there", async () => {
     const file = join(operatorFolder({}), "run.ts");
     await expect(loadOperator(file)).rejects.toThrow(
