@@ -112,7 +112,7 @@ class TextReporter implements Reporter {
 function placeIn(folder: string, error: unknown): string {
   const frames = error instanceof Error ? (error.stack ?? "").split("\n") : [];
   for (const frame of frames) {
-    const [, url, position] = /\(?((?:file:\/\/)?\/[^()]*):(\d+:\d+)\)?$/.exec(frame) ?? [];
+    const [, url, position] = /\(?((?:file:\/\/)?\/[^()?]*)(?:\?[^()]*)?:(\d+:\d+)\)?$/.exec(frame) ?? [];
     if (url === undefined) continue;
     const path = relative(folder, url.startsWith("file:") ? fileURLToPath(url) : url);
     if (!path.startsWith("..") && !path.includes("node_modules")) return ` (${path}:${position})`;

@@ -228,7 +228,8 @@ export default defineOperator({
     const lost = await once();
     expect(lost).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining("warning: Adder: no two (run.ts:10:17)\n"),
+      // Node 20, where tsx wraps add.ts, knows the line of run.ts that called it.
+      stderr: expect.stringMatching(/^warning: Adder: no two \((add|run)\.ts:\d+:\d+\)$/m),
     });
     expect(lost.stdout).toMatch(
       /^Adder: 3 messages in, 2 out, .*\nAdder: 1 call failed; first error: no two\n$/,
