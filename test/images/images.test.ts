@@ -23,14 +23,14 @@ let idsOfFirst: readonly string[];
 const allIds = () => [...bases, ...operators].map((name) => inspect("docker", imageOf(name)).Id);
 
 beforeAll(() => {
-  const bake = () => {
-    const { code, stdout, stderr } = run("operators/bake.sh", makeAll, bakeEnvironment);
+  const bake = (...args: string[]) => {
+    const { code, stdout, stderr } = run("operators/bake.sh", args, bakeEnvironment);
     if (code !== 0) throw new Error(`bake.sh ended with ${code}\n${stdout}\n${stderr}`);
     return `${stdout}\n${stderr}`;
   };
-  firstBuild = bake();
+  firstBuild = bake(...makeAll);
   idsOfFirst = allIds();
-  secondBuild = bake();
+  secondBuild = bake("--build-base", "--push-local");
 });
 
 describe("bake", () => {
