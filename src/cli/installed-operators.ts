@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SpecError, UsageError } from "../errors.ts";
 import type { InstalledOperator } from "../local/runner.ts";
-import { checkOperator } from "../operator/check.ts";
+import { checkOperator, checkSpecFile } from "../operator/check.ts";
 import { reasonOf } from "../operator/file-reason.ts";
-import { type OperatorSpec, readOperatorSpec } from "../spec/operator-spec.ts";
+import type { OperatorSpec } from "../spec/operator-spec.ts";
 import { formatProblems } from "../spec/problems.ts";
 import { packageRoot } from "./files.ts";
 
@@ -55,12 +55,8 @@ async function operatorFolders(root: string): Promise<string[]> {
 
 async function readSpec(directory: string): Promise<OperatorSpec | string> {
   const file = join(directory, "operator.json");
-  try {
-    const { spec, problems } = readOperatorSpec(JSON.parse(await readFile(file, "utf8")));
-    return spec ?? `${file} is not valid:${formatProblems(problems)}`;
-  } catch (error) {
-    return `${file} cannot be read: ${reasonOf(error)}`;
-  }
+  const { spec, problems } = await checkSpecFile(file);
+  return spec ?? `${file} is not valid:${formatProblems(problems)}`;
 }
 
 /**
