@@ -20,6 +20,9 @@ constexpr float nan_f32 = std::numeric_limits<float>::quiet_NaN();
 // Frames are summed in blocks whose sums stay in cache, and between which a cancelled call stops.
 constexpr size_t block_frames = 512;
 
+// The same where a block's events are read twice and should still be in the cache the second time.
+constexpr size_t own_center_block_frames = 128;
+
 // Sums of one scan position over the whole message.
 struct PositionSums {
   uint64_t row_sum = 0;
@@ -137,7 +140,7 @@ class Partial {
     lowest_position_ = lowest;
     position_count_ = size_t{highest} - lowest + 1;
     sums_ = pool_.take_array<PositionSums>(position_count_);
-    clear_sums();
+    std::memset(sums_.data(), 0, position_count_ * sizeof(PositionSums));
     ranges_ = pool_.take_array<EventRange>(frames.size());
     const std::span<EventRange> ranges = ranges_.as<EventRange>(frames.size());
     const size_t event_size = header_.event_size();
@@ -146,69 +149,118 @@ class Partial {
   }
 
   std::span<PositionSums> sums() const { return sums_.as<PositionSums>(position_count_); }
-  void clear_sums() { std::memset(sums_.data(), 0, position_count_ * sizeof(PositionSums)); }
-  PositionSums& sums_of(const FrameRecord& frame) { return sums()[header_.position(frame) - lowest_position_]; }
+  size_t sums_index(const FrameRecord& frame) const { return header_.position(frame) - lowest_position_; }
+  PositionSums& sums_of(const FrameRecord& frame) const { return sums()[sums_index(frame)]; }
+  const EventRange* event_ranges() const { return ranges_.as<EventRange>(header_.frame_count).data(); }
 
   Status sum_all(uint32_t& largest) {
     if (!options_.crop_to) return sum_plain(largest);
     const ComPartialOptions::Pair crop = *options_.crop_to;
     const float limit = disk_limit(static_cast<float>(std::max(crop.x, crop.y)));
-    if (options_.init_center) {
-      const CropWindow window = fixed_window(options_, limit);
-      return sum_cropped([&](const FrameRecord&) -> const CropWindow& { return window; }, 0, largest);
-    }
-    if (Status status = sum_plain(largest); !status.ok()) return status;
-    if (largest >= header_.frame_pixels()) return {};
-    PooledBuffer window_storage = pool_.take_array<CropWindow>(position_count_);
-    const std::span<CropWindow> windows = window_storage.as<CropWindow>(position_count_);
-    for (size_t i = 0; i < position_count_; ++i) {
-      windows[i] = own_window(sums()[i], static_cast<float>(crop.x), static_cast<float>(crop.y), limit);
-    }
-    clear_sums();
-    return sum_cropped(
-        [&](const FrameRecord& frame) -> const CropWindow& { return windows[header_.position(frame) - lowest_position_]; }, 1,
-        largest);
+    if (options_.init_center) return sum_cropped(fixed_window(options_, limit), largest);
+    return sum_around_own_centers(limit, largest);
   }
 
   Status sum_plain(uint32_t& largest) {
-    FrameSums block[block_frames];
-    const std::span<const FrameRecord> frames = header_.frames();
-    const EventRange* ranges = ranges_.as<EventRange>(frames.size()).data();
-    for (size_t first = 0; first < frames.size(); first += block_frames) {
+    const size_t frames = header_.frame_count;
+    for (size_t first = 0; first < frames; first += block_frames) {
       if (cancelled()) return cancelled_status();
-      const size_t count = std::min(block_frames, frames.size() - first);
-      largest = std::max(largest, backend_.sum_frames(events_.bytes, ranges + first, count, header_.frame_columns,
-                                                      header_.frame_pixels(), block));
-      for (size_t i = 0; i < count; ++i) {
-        PositionSums& position = sums_of(frames[first + i]);
-        position.row_sum += block[i].row_sum;
-        position.column_sum += block[i].index_sum - header_.frame_columns * block[i].row_sum;
-        position.count += ranges[first + i].count;
-      }
+      add_plain(first, std::min(block_frames, frames - first), largest);
     }
     return {};
   }
 
-  template <class WindowOf>
-  Status sum_cropped(WindowOf window_of, size_t stride, uint32_t& largest) {
-    CroppedSums block[block_frames];
-    CropWindow windows[block_frames];
+  // Adds frames [first, first + count) to their positions' sums.
+  void add_plain(size_t first, size_t count, uint32_t& largest) {
+    FrameSums block[block_frames];
     const std::span<const FrameRecord> frames = header_.frames();
-    const EventRange* ranges = ranges_.as<EventRange>(frames.size()).data();
+    const EventRange* ranges = event_ranges() + first;
+    largest = std::max(largest, backend_.sum_frames(events_.bytes, ranges, count, header_.frame_columns, header_.frame_pixels(), block));
+    for (size_t i = 0; i < count; ++i) {
+      PositionSums& position = sums_of(frames[first + i]);
+      position.row_sum += block[i].row_sum;
+      position.column_sum += block[i].index_sum - header_.frame_columns * block[i].row_sum;
+      position.count += ranges[i].count;
+    }
+  }
+
+  Status sum_cropped(const CropWindow& window, uint32_t& largest) {
+    CroppedSums block[block_frames];
+    const std::span<const FrameRecord> frames = header_.frames();
     for (size_t first = 0; first < frames.size(); first += block_frames) {
       if (cancelled()) return cancelled_status();
       const size_t count = std::min(block_frames, frames.size() - first);
-      for (size_t i = 0; i < (stride == 0 ? 1 : count); ++i) windows[i] = window_of(frames[first + i]);
-      largest = std::max(largest, backend_.sum_cropped_frames(events_.bytes, ranges + first, count, header_.frame_columns,
-                                                              header_.frame_pixels(), options_.crop_shape, windows, stride, block));
-      for (size_t i = 0; i < count; ++i) {
-        PositionSums& position = sums_of(frames[first + i]);
-        position.row_sum += block[i].row_sum;
-        position.column_sum += block[i].column_sum;
-        position.count += block[i].count;
-      }
+      largest = std::max(largest, backend_.sum_cropped_frames(events_.bytes, event_ranges() + first, count, header_.frame_columns,
+                                                              header_.frame_pixels(), options_.crop_shape, &window, 0, block));
+      for (size_t i = 0; i < count; ++i) add(block[i], sums_of(frames[first + i]));
     }
     return {};
+  }
+
+  // A position's window is known once all its frames are summed. Frames of the positions that a block completes are
+  // cropped at once, while their events are in the cache; those whose position goes on in another block, at the end.
+  Status sum_around_own_centers(float limit, uint32_t& largest) {
+    const std::span<const FrameRecord> frames = header_.frames();
+    PooledBuffer cropped_storage = pool_.take_array<PositionSums>(position_count_);
+    const std::span<PositionSums> cropped = cropped_storage.as<PositionSums>(position_count_);
+    PooledBuffer left_storage = pool_.take_array<uint32_t>(position_count_);
+    const std::span<uint32_t> frames_left = left_storage.as<uint32_t>(position_count_);
+    PooledBuffer late_storage = pool_.take_array<uint32_t>(frames.size());
+    const std::span<uint32_t> late = late_storage.as<uint32_t>(frames.size());
+    size_t late_count = 0;
+    std::fill(cropped.begin(), cropped.end(), PositionSums{});
+    std::fill(frames_left.begin(), frames_left.end(), 0u);
+    for (const FrameRecord& frame : frames) ++frames_left[sums_index(frame)];
+
+    // Crops the frames next in line and makes the line empty.
+    EventRange ranges[own_center_block_frames];
+    CropWindow windows[own_center_block_frames];
+    size_t positions[own_center_block_frames];
+    CroppedSums block[own_center_block_frames];
+    size_t queued = 0;
+    const auto crop_queued = [&] {
+      if (queued == 0) return;
+      backend_.sum_cropped_frames(events_.bytes, ranges, queued, header_.frame_columns, header_.frame_pixels(), options_.crop_shape,
+                                  windows, 1, block);
+      for (size_t i = 0; i < queued; ++i) add(block[i], cropped[positions[i]]);
+      queued = 0;
+    };
+    const float crop_x = static_cast<float>(options_.crop_to->x), crop_y = static_cast<float>(options_.crop_to->y);
+    const auto queue = [&](size_t i) {
+      const size_t position = sums_index(frames[i]);
+      ranges[queued] = event_ranges()[i];
+      windows[queued] = own_window(sums()[position], crop_x, crop_y, limit);
+      positions[queued] = position;
+      if (++queued == own_center_block_frames) crop_queued();
+    };
+
+    for (size_t first = 0; first < frames.size(); first += own_center_block_frames) {
+      if (cancelled()) return cancelled_status();
+      const size_t count = std::min(own_center_block_frames, frames.size() - first);
+      add_plain(first, count, largest);
+      for (size_t i = first; i < first + count; ++i) --frames_left[sums_index(frames[i])];
+      for (size_t i = first; i < first + count; ++i) {
+        if (frames_left[sums_index(frames[i])] == 0) {
+          queue(i);
+        } else {
+          late[late_count++] = static_cast<uint32_t>(i);
+        }
+      }
+      crop_queued();
+    }
+    for (size_t i = 0; i < late_count; ++i) {
+      if (queued == 0 && cancelled()) return cancelled_status();
+      queue(late[i]);
+    }
+    crop_queued();
+    sums_ = std::move(cropped_storage);
+    return {};
+  }
+
+  static void add(const CroppedSums& frame, PositionSums& position) {
+    position.row_sum += frame.row_sum;
+    position.column_sum += frame.column_sum;
+    position.count += frame.count;
   }
 
   // Called when some event lies outside the detector: looks for it frame by frame.

@@ -7,17 +7,28 @@ using Mask = __m256i;
 
 inline U32 u32_zero() { return _mm256_setzero_si256(); }
 inline U32 u32_set(uint32_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
-inline U32 u32_load(const uint8_t* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
+inline U32 u32_load(const uint8_t* at) {
+  U32 v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+  // Into a register: gcc would load once more for each use, and a load that crosses a cache line costs two.
+  asm("" : "+x"(v));
+  return v;
+}
+inline U32 u32_lane_numbers() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+inline constexpr bool vector_is_cache_line = false;
 
 // The first `count` lanes true, count <= lanes.
 inline Mask mask_first(uint32_t count) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), u32_lane_numbers());
 }
 inline Mask mask_all() { return _mm256_set1_epi32(-1); }
 
 // The first `count` elements at `at`, other lanes 0; reads nothing beyond them.
 inline U32 u32_load_first(const uint8_t* at, uint32_t count) {
   return _mm256_maskload_epi32(reinterpret_cast<const int*>(at), mask_first(count));
+}
+// The same, given also which lanes these are.
+inline U32 u32_load_valid(const uint8_t* at, Mask valid, uint32_t) {
+  return _mm256_maskload_epi32(reinterpret_cast<const int*>(at), valid);
 }
 inline void u32_store(uint32_t* to, U32 v) { _mm256_store_si256(reinterpret_cast<__m256i*>(to), v); }
 
@@ -32,6 +43,12 @@ inline U32 u32_shift_right(U32 v) {
 inline U32 u32_max(U32 a, U32 b) { return _mm256_max_epu32(a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return _mm256_add_epi32(sum, _mm256_and_si256(mask, v)); }
 
+// Of numbers below 2^31.
+inline Mask u32_less(U32 a, U32 b) { return _mm256_cmpgt_epi32(b, a); }
+// a <= b in lanes of `mask`. Both have order_bias added: there are only signed comparisons.
+inline constexpr uint32_t order_bias = 0x80000000;
+inline Mask u32_ordered_where(Mask mask, U32 a, U32 b) { return _mm256_andnot_si256(_mm256_cmpgt_epi32(a, b), mask); }
+
 // Signed conversion: exact below 2^24, meaningless but defined from 2^31 on.
 inline F32 u32_to_f32(U32 v) { return _mm256_cvtepi32_ps(v); }
 inline U32 f32_bits(F32 v) { return _mm256_castps_si256(v); }
@@ -42,12 +59,15 @@ inline F32 f32_sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
 inline F32 f32_fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
 inline constexpr bool row_rounds_down = false;
-inline F32 f32_row(F32 index, F32 offset, F32 reciprocal, F32 bias) { return f32_fma(f32_sub(index, offset), reciprocal, bias); }
+inline F32 f32_add_row(F32 sum, F32 index, F32 offset, F32 reciprocal) { return f32_fma(f32_sub(index, offset), reciprocal, sum); }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return _mm256_fnmadd_ps(a, b, c); }
 // In lanes of `mask`.
 inline Mask f32_greater_where(Mask mask, F32 a, F32 b) { return _mm256_and_si256(mask, _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GT_OQ))); }
 inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return _mm256_and_si256(mask, _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_LE_OQ))); }
+
+// The last lane of `before`, then all but the last of `v`.
+inline U32 u32_shift_in(U32 before, U32 v) { return _mm256_alignr_epi8(v, _mm256_permute2x128_si256(before, v, 0x21), 12); }
 
 inline uint32_t u32_reduce_add(U32 v) {
   __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -65,7 +85,10 @@ inline uint32_t u32_reduce_max(U32 v) {
 
 // Four vectors to one: in each 128-bit block, lane i is the sum of that block of the i-th vector.
 inline U32 u32_add_quads(U32 a, U32 b, U32 c, U32 d) {
-  return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+  // Not by _mm256_hadd_epi32, which takes longer than its parts.
+  const U32 ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+  const U32 cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+  return _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
 }
 
 // Of vectors from u32_add_quads: lane i of the result is the sum of all lanes of the vector 4 * (i / 4) + i % 4.

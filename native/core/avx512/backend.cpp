@@ -3,8 +3,10 @@
 #include <immintrin.h>
 
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "../backend.h"
 

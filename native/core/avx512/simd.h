@@ -8,7 +8,14 @@ using Mask = __mmask16;
 
 inline U32 u32_zero() { return _mm512_setzero_si512(); }
 inline U32 u32_set(uint32_t value) { return _mm512_set1_epi32(static_cast<int>(value)); }
-inline U32 u32_load(const uint8_t* at) { return _mm512_loadu_si512(at); }
+inline U32 u32_load(const uint8_t* at) {
+  U32 v = _mm512_loadu_si512(at);
+  // Into a register: gcc would load once more for each use, and a load that crosses a cache line costs two.
+  asm("" : "+v"(v));
+  return v;
+}
+inline U32 u32_lane_numbers() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+inline constexpr bool vector_is_cache_line = true;
 
 // The first `count` lanes true; all from `lanes` on.
 inline Mask mask_first(uint32_t count) { return static_cast<Mask>(_bzhi_u32(0xffff, count < 16 ? count : 16)); }
@@ -16,6 +23,8 @@ inline Mask mask_all() { return 0xffff; }
 
 // The first `count` elements at `at`, other lanes 0; reads nothing beyond them.
 inline U32 u32_load_first(const uint8_t* at, uint32_t count) { return _mm512_maskz_loadu_epi32(mask_first(count), at); }
+// The same, given also which lanes these are.
+inline U32 u32_load_valid(const uint8_t* at, Mask valid, uint32_t) { return _mm512_maskz_loadu_epi32(valid, at); }
 inline void u32_store(uint32_t* to, U32 v) { _mm512_store_si512(to, v); }
 
 inline U32 u32_add(U32 a, U32 b) { return _mm512_add_epi32(a, b); }
@@ -29,6 +38,11 @@ inline U32 u32_shift_right(U32 v) {
 inline U32 u32_max(U32 a, U32 b) { return _mm512_maskz_max_epu32(0xffff, a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return _mm512_mask_add_epi32(sum, mask, sum, v); }
 
+inline Mask u32_less(U32 a, U32 b) { return _mm512_cmplt_epu32_mask(a, b); }
+// a <= b in lanes of `mask`. Both have order_bias added.
+inline constexpr uint32_t order_bias = 0;
+inline Mask u32_ordered_where(Mask mask, U32 a, U32 b) { return _mm512_mask_cmple_epu32_mask(mask, a, b); }
+
 // Signed conversion: exact below 2^24, meaningless but defined from 2^31 on.
 inline F32 u32_to_f32(U32 v) { return _mm512_maskz_cvtepi32_ps(0xffff, v); }
 inline U32 f32_bits(F32 v) { return _mm512_castps_si512(v); }
@@ -37,16 +51,19 @@ inline F32 f32_set(float value) { return _mm512_set1_ps(value); }
 inline F32 f32_add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
 inline F32 f32_sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
-// a * b + c rounded down, without a subtraction before it.
+// sum + index * reciprocal rounded down, without a subtraction before it.
 inline constexpr bool row_rounds_down = true;
-inline F32 f32_row(F32 index, F32, F32 reciprocal, F32 bias) {
-  return _mm512_fmadd_round_ps(index, reciprocal, bias, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+inline F32 f32_add_row(F32 sum, F32 index, F32, F32 reciprocal) {
+  return _mm512_fmadd_round_ps(index, reciprocal, sum, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return _mm512_fnmadd_ps(a, b, c); }
 // In lanes of `mask`.
 inline Mask f32_greater_where(Mask mask, F32 a, F32 b) { return _mm512_mask_cmp_ps_mask(mask, a, b, _CMP_GT_OQ); }
 inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return _mm512_mask_cmp_ps_mask(mask, a, b, _CMP_LE_OQ); }
+
+// The last lane of `before`, then all but the last of `v`.
+inline U32 u32_shift_in(U32 before, U32 v) { return _mm512_maskz_alignr_epi32(0xffff, v, before, lanes - 1); }
 
 inline uint32_t u32_reduce_add(U32 v) {
   const __m256i half = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xf, v, 0), _mm512_maskz_extracti64x4_epi64(0xf, v, 1));

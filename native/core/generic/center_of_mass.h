@@ -5,16 +5,23 @@
 //     (index - c) / columns = row + e,  |e| <= 1/2 - 1/(2 columns),
 // so rounding to the nearest integer gives the row if the float error stays below 1/(2 columns). index - c is exact (a
 // multiple of 1/2 below 2^23); 1/columns rounded to float32 is off by a factor within 1 +- 2^-24, which moves the
-// product by less than 2^23 * 2^-24 / columns = 1/(2 columns). The multiply-add rounds once, onto the integers: adding
-// 1.5 * 2^23 leaves a number in [2^23, 2^24), where float32 has a spacing of 1, whose low mantissa bits are the row.
-// Exact therefore for index < 2^23 and columns >= 2 (with columns = 1 rows would reach 2^23 and leave that range).
+// product by less than 2^23 * 2^-24 / columns = 1/(2 columns). The multiply-add rounds once, onto the integers: what it
+// adds to is an integer that keeps the sum in [2^23, 2^24), where float32 has a spacing of 1. Exact therefore for
+// index < 2^23 and columns >= 2 (with columns = 1 rows would reach 2^23 and leave that range).
 // AVX-512, whose multiply-add can round down, saves the subtraction of c: see row_reciprocal.
+//
+// Rows of many events are summed by that same multiply-add: it adds floor(index / columns) to a running sum exactly, as
+// long as the sum stays in that range. Index 0, which lanes past a frame's end hold, adds 0.
 //
 // Only sum(index) and sum(row) are needed: sum(column) = sum(index) - columns * sum(row).
 
-// 1.5 * 2^23 and its bit pattern: the bits of (row + magic) are magic_bits + row.
+// 1.5 * 2^23 and its bit pattern: the bits of (magic + rows) are magic_bits + rows, for rows below magic_range.
 inline constexpr float magic = 12582912.0f;
 inline constexpr uint32_t magic_bits = 0x4b400000;
+inline constexpr uint32_t magic_range = 1u << 22;
+
+// So that a lane can sum the rows of dozens of events.
+inline constexpr uint64_t most_fast_rows = 65535;
 
 struct RowDivision {
   F32 reciprocal, offset;
@@ -22,189 +29,301 @@ struct RowDivision {
   explicit RowDivision(uint32_t columns)
       : reciprocal(f32_set(row_reciprocal(columns))), offset(f32_set(static_cast<float>(columns - 1) * 0.5f)) {}
 
-  // row + magic, for index below 2^23.
-  F32 biased_row(F32 index) const { return f32_row(index, offset, reciprocal, f32_set(magic)); }
+  // sum + row, for index below 2^23 and a sum as above.
+  F32 add_row(F32 sum, F32 index) const { return f32_add_row(sum, index, offset, reciprocal); }
 
   static float row_reciprocal(uint32_t columns) {
     const float reciprocal = 1.0f / static_cast<float>(columns);
-    // Rounded up for f32_row that rounds down: index / columns then never falls below a whole row, and exceeds it by
-    // less than index * 2^-23 / columns < 1 / columns. The product is exact in float64.
+    // Rounded up for f32_add_row that rounds down: index / columns then never falls below a whole row, and exceeds it
+    // by less than index * 2^-23 / columns < 1 / columns. The product is exact in float64.
     const bool below = row_rounds_down && static_cast<double>(reciprocal) * columns < 1.0;
     return below ? std::bit_cast<float>(std::bit_cast<uint32_t>(reciprocal) + 1) : reciprocal;
   }
 };
 
-inline constexpr bool vector_is_cache_line = lanes == 16;
+// Frames up to this many events are summed in groups, longer ones each by itself: the time that a group saves (a
+// mispredicted end of a loop and sums across lanes) is then little, and aligned loads are worth more.
+inline constexpr uint32_t longest_in_group = 512;
 
-// Most events of a frame whose 32-bit lane sums cannot overflow, in groups and in runs: n * pixels < 2^32.
-inline uint32_t events_without_overflow(uint64_t pixels) {
-  return static_cast<uint32_t>(UINT32_MAX / pixels);
+// A frame by itself costs as much as this many steps more, which a group may waste on its shorter frames.
+inline constexpr uint32_t steps_of_a_lone_frame = 10;
+
+// Number of events of each frame of a group, in short.
+struct GroupShape {
+  uint32_t longest = 0;
+  uint32_t shortest = UINT32_MAX;
+  uint32_t total = 0;
+
+  explicit GroupShape(const EventRange* frames) {
+    for (uint32_t f = 0; f < lanes; ++f) {
+      const uint32_t count = frames[f].count;
+      longest = count > longest ? count : longest;
+      shortest = count < shortest ? count : shortest;
+      total += count;
+    }
+  }
+
+  // A group costs as much as its longest frame for each of its frames. One without any event is none: `events` may
+  // then be null, which a group's first step would move.
+  bool worth_it(uint32_t most_events) const {
+    return longest > 0 && longest <= longest_in_group && longest <= most_events &&
+           longest <= total / lanes + steps_of_a_lone_frame * lanes;
+  }
+
+  uint32_t full_steps() const { return shortest / lanes; }
+  uint32_t steps() const { return (longest + lanes - 1) / lanes; }
+};
+
+// Visits the events of four frames, side by side so that their sums do not wait for each other: `full_steps` whole
+// vectors, then partly valid ones up to `steps`. All frames of a group take as many steps as the longest, so that the
+// loops' lengths are the same for all.
+template <class Whole, class Part>
+inline void visit_quad(const uint8_t* events, const EventRange* frames, uint32_t full_steps, uint32_t steps, Whole whole,
+                       Part part) {
+  const uint8_t* at[4];
+  for (uint32_t k = 0; k < 4; ++k) at[k] = events + 4 * frames[k].begin;
+  size_t offset = 0;
+  for (uint32_t step = 0; step < full_steps; ++step, offset += 4 * lanes) {
+#pragma GCC unroll 4
+    for (uint32_t k = 0; k < 4; ++k) whole(k, u32_load(at[k] + offset));
+  }
+  U32 lane = u32_add(u32_lane_numbers(), u32_set(full_steps * lanes));
+  for (uint32_t step = full_steps; step < steps; ++step, offset += 4 * lanes) {
+#pragma GCC unroll 4
+    for (uint32_t k = 0; k < 4; ++k) {
+      const uint32_t count = frames[k].count, done = step * lanes;
+      const Mask valid = u32_less(lane, u32_set(count));
+      part(k, u32_load_valid(at[k] + offset, valid, count > done ? count - done : 0), valid);
+    }
+    lane = u32_add(lane, u32_set(lanes));
+  }
 }
 
-// Adds one vector of events to running sums; masked-out lanes hold index 0, which adds 0 to both sums but counts as one
-// magic_bits in row_bits, like any other.
-struct PlainSums {
-  U32 index_sum, row_bits;
+// Visits the events of one frame of any length, whole vectors in turns of four so that sums do not wait for each other.
+template <class Whole, class Part>
+inline void visit_frame(const uint8_t* events, uint32_t count, Whole whole, Part part) {
+  uint32_t i = 0;
+  if constexpr (vector_is_cache_line) {
+    // Loads that cross no cache line, which unaligned ones of this width all do.
+    const uint32_t head = static_cast<uint32_t>(-reinterpret_cast<uintptr_t>(events) / 4 % lanes);
+    if (head != 0 && head < count) {
+      part(0, u32_load_first(events, head), mask_first(head));
+      i = head;
+    }
+  }
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+#pragma GCC unroll 4
+    for (uint32_t k = 0; k < 4; ++k) whole(k, u32_load(events + 4 * size_t{i + k * lanes}));
+  }
+  for (; i + lanes <= count; i += lanes) whole(0, u32_load(events + 4 * size_t{i}));
+  if (i < count) part(0, u32_load_first(events + 4 * size_t{i}, count - i), mask_first(count - i));
+}
+
+// Frames that the kernels below are exact for; larger ones, and those of one column, are the scalar backend's.
+inline bool is_fast(uint32_t columns, uint64_t pixels) {
+  return pixels <= max_fast_pixels && columns > 1 && pixels / columns <= most_fast_rows;
+}
+
+// The largest index of each lane, by two running maxima that do not wait for each other.
+struct Largest {
+  U32 of[2];
+
+  Largest() : of{u32_zero(), u32_zero()} {}
+  void see(uint32_t k, U32 index) { of[k % 2] = u32_max(of[k % 2], index); }
+  uint32_t all() const { return u32_reduce_max(u32_max(of[0], of[1])); }
+};
+
+// Lane-wise sums of a frame's events.
+struct PlainLanes {
+  U32 index_sum;
+  F32 row_sum;  // magic + rows
 
   // Spelled out, here and below: an implicit constructor would not get the region's target.
-  PlainSums() : index_sum(u32_zero()), row_bits(u32_zero()) {}
+  PlainLanes() : index_sum(u32_zero()), row_sum(f32_set(magic)) {}
 
-  void add(U32 index, const RowDivision& division, U32& largest) {
+  void add(U32 index, const RowDivision& division) {
     index_sum = u32_add(index_sum, index);
-    row_bits = u32_add(row_bits, f32_bits(division.biased_row(u32_to_f32(index))));
-    largest = u32_max(largest, index);
+    row_sum = division.add_row(row_sum, u32_to_f32(index));
   }
 };
 
-// Sums of one frame, any length: in chunks whose lane sums fit 32 bits.
-inline void sum_long_frame(const uint8_t* events, uint32_t count, const RowDivision& division, uint32_t chunk_events,
-                           U32& largest, FrameSums& sums) {
+// Most events of a frame, or of a part of it, whose sums cannot overflow: indices in 32 bits over all lanes, rows in
+// magic_range in each.
+inline uint32_t plain_without_overflow(uint32_t columns, uint64_t pixels) {
+  const uint64_t rows = pixels / columns;
+  const uint64_t by_index = UINT32_MAX / pixels;
+  // The first of a frame's running sums may take one vector more than the others at its begin, and three at its end.
+  const uint64_t by_row = rows == 0 ? by_index : ((magic_range - 1) / rows - 4) * lanes;
+  return static_cast<uint32_t>(by_index < by_row ? by_index : by_row);
+}
+
+inline void sum_frame(const uint8_t* events, uint32_t count, const RowDivision& division, uint32_t most_events, Largest& largest,
+                      FrameSums& sums) {
   sums = FrameSums{};
   while (count > 0) {
-    const uint32_t chunk = count < chunk_events ? count : chunk_events;
-    PlainSums chunk_sums;
-    uint32_t vectors = 0;
-    uint32_t i = 0;
-    if constexpr (vector_is_cache_line) {
-      // Loads that cross no cache line, which unaligned ones of this width all do: measured 1.5 times as fast.
-      const uint32_t head = static_cast<uint32_t>(-reinterpret_cast<uintptr_t>(events) / 4 % lanes);
-      if (head != 0 && head < chunk) {
-        chunk_sums.add(u32_load_first(events, head), division, largest);
-        i = head;
-        ++vectors;
-      }
-    }
-    for (; i + lanes <= chunk; i += lanes, ++vectors) chunk_sums.add(u32_load(events + 4 * size_t{i}), division, largest);
-    if (i < chunk) {
-      chunk_sums.add(u32_load_first(events + 4 * size_t{i}, chunk - i), division, largest);
-      ++vectors;
-    }
-    sums.index_sum += u32_reduce_add(chunk_sums.index_sum);
-    sums.row_sum += u32_reduce_add(chunk_sums.row_bits) - lanes * vectors * magic_bits;
-    events += 4 * size_t{chunk};
-    count -= chunk;
+    const uint32_t part_events = count < most_events ? count : most_events;
+    PlainLanes parts[4];
+    const auto add = [&](uint32_t k, U32 index) {
+      largest.see(k, index);
+      parts[k].add(index, division);
+    };
+    visit_frame(events, part_events, add, [&](uint32_t k, U32 index, Mask) { add(k, index); });
+    const U32 index_sum = u32_add(u32_add(parts[0].index_sum, parts[1].index_sum), u32_add(parts[2].index_sum, parts[3].index_sum));
+    const U32 row_bits = u32_add(u32_add(f32_bits(parts[0].row_sum), f32_bits(parts[1].row_sum)),
+                                 u32_add(f32_bits(parts[2].row_sum), f32_bits(parts[3].row_sum)));
+    sums.index_sum += u32_reduce_add(index_sum);
+    sums.row_sum += u32_reduce_add(row_bits) - 4 * lanes * magic_bits;
+    events += 4 * size_t{part_events};
+    count -= part_events;
   }
 }
 
-// Lane-wise sums of one frame of a group: `full_steps` whole vectors, then masked ones up to `steps`.
-inline PlainSums sum_group_frame(const uint8_t* at, uint32_t count, uint32_t full_steps, uint32_t steps,
-                                 const RowDivision& division, U32& largest) {
-  PlainSums sums;
-  uint32_t step = 0;
-  for (; step < full_steps; ++step, at += 4 * lanes) sums.add(u32_load(at), division, largest);
-  for (uint32_t done = step * lanes; step < steps; ++step, done += lanes, at += 4 * lanes) {
-    sums.add(u32_load_first(at, count > done ? count - done : 0), division, largest);
+// Short frames that lie one after another in memory are summed together, without a loop for each: their lengths differ at
+// random, and a mispredicted end of a loop costs as much as 30 events. With x the values at hand, the events' numbers
+//     running[i + lanes] = x[i] + x[i - lanes] + x[i - 2 lanes] + ...
+// take one vector addition for `lanes` events, whatever frames these belong to; the sum of x[0] .. x[i - 1] is that of the
+// `lanes` numbers from running[i] on, and a frame's sum the difference of two of those. All modulo 2^32.
+inline constexpr uint32_t run_events = 2560;
+inline constexpr uint32_t run_frames = 128;
+// Longer frames are summed each by itself.
+inline constexpr uint32_t longest_in_run = 512;
+
+// Frames next to each other in memory, a fixed number for the sake of loops of one length.
+struct Run {
+  uint32_t frame_count;
+  alignas(64) uint32_t ends[run_frames];  // of each frame in events from the run's begin
+
+  uint32_t event_count() const { return ends[frame_count - 1]; }
+
+  // True if the first `count` of `frames`, a multiple of `lanes`, fit a run.
+  bool take(const EventRange* frames, uint32_t count, uint32_t most_events) {
+    frame_count = count;
+    const uint64_t begin = frames[0].begin;
+    uint64_t next = begin, gaps = 0;
+    uint32_t longest = 0;
+    for (uint32_t f = 0; f < count; ++f) {
+      gaps |= frames[f].begin ^ next;
+      next = frames[f].begin + frames[f].count;
+      ends[f] = static_cast<uint32_t>(next - begin);
+      longest = frames[f].count > longest ? frames[f].count : longest;
+    }
+    return gaps == 0 && longest <= most_events && next - begin <= run_events;
   }
-  return sums;
+};
+
+// Calls run(run, first frame) for runs as long as possible, and lone(frame) for frames that are in none.
+template <class OfRun, class OfLone>
+inline void for_each_run(const EventRange* frames, size_t frame_count, uint32_t most_events, OfRun of_run, OfLone of_lone) {
+  const uint32_t longest = most_events < longest_in_run ? most_events : longest_in_run;
+  Run run;
+  uint32_t length = run_frames;
+  for (size_t f = 0; f < frame_count;) {
+    while (length > lanes && f + length > frame_count) length /= 2;
+    const bool whole = f + length <= frame_count;
+    if (whole && run.take(frames + f, length, longest)) {
+      of_run(run, f);
+      f += length;
+    } else if (whole && length > lanes) {
+      // The next ones are probably as long.
+      length /= 2;
+    } else {
+      const size_t end = whole ? f + length : frame_count;
+      for (; f < end; ++f) of_lone(f);
+    }
+  }
 }
 
-// Sums of `lanes` frames at once: lane-wise sums of each frame, then one transposing addition instead of a horizontal
-// sum a frame. All frames of a group take as many steps as the longest, so that the loop's length is the same for all.
-template <bool packed>
-inline void sum_frame_group_as(const uint8_t* events, const EventRange* frames, uint32_t full_steps, uint32_t steps,
-                               uint32_t columns, const RowDivision& division, U32& largest, FrameSums* sums) {
-  const U32 pack = u32_set(65536u - columns);
-  U32 index_quads[lanes / 4];
-  U32 row_quads[lanes / 4];
-  for (uint32_t q = 0; q < lanes / 4; ++q) {
-    U32 index_sums[4];
-    U32 row_bits[4];
+// Running sums of two numbers of each event of a run.
+struct RunningSums {
+  alignas(64) uint32_t a[run_events + 4 * lanes];
+  alignas(64) uint32_t b[run_events + 4 * lanes];
+
+  // Calls store(first frame, sums of a, sums of b) for `lanes` frames at a time.
+  template <class Store>
+  void at_frames(const Run& run, Store store) const {
+    U32 last_a = u32_zero(), last_b = u32_zero();
+#pragma GCC unroll 1
+    for (uint32_t f = 0; f < run.frame_count; f += lanes) {
+      const U32 until_a = until(a, run.ends + f), until_b = until(b, run.ends + f);
+      store(f, u32_subtract(until_a, u32_shift_in(last_a, until_a)), u32_subtract(until_b, u32_shift_in(last_b, until_b)));
+      last_a = until_a;
+      last_b = until_b;
+    }
+  }
+
+  // Lane i: the sum of what comes before event ends[i].
+  static U32 until(const uint32_t* running, const uint32_t* ends) {
+    U32 quads[lanes / 4];
 #pragma GCC unroll 4
-    for (uint32_t k = 0; k < 4; ++k) {
-      const EventRange& frame = frames[4 * q + k];
-      const PlainSums frame_sums = sum_group_frame(events + 4 * frame.begin, frame.count, full_steps, steps, division, largest);
-      if constexpr (packed) {
-        index_sums[k] = u32_add(frame_sums.index_sum, u32_multiply(frame_sums.row_bits, pack));
-      } else {
-        index_sums[k] = frame_sums.index_sum;
-        row_bits[k] = frame_sums.row_bits;
-      }
+    for (uint32_t q = 0; q < lanes / 4; ++q, ends += 4) {
+      quads[q] = u32_add_quads(load(running + ends[0]), load(running + ends[1]), load(running + ends[2]), load(running + ends[3]));
     }
-    index_quads[q] = u32_add_quads(index_sums[0], index_sums[1], index_sums[2], index_sums[3]);
-    if constexpr (!packed) row_quads[q] = u32_add_quads(row_bits[0], row_bits[1], row_bits[2], row_bits[3]);
+    return u32_add_blocks(quads);
   }
-  alignas(64) uint32_t index_sum[lanes];
-  alignas(64) uint32_t row_sum[lanes];
-  const U32 bias = u32_set(lanes * steps * magic_bits);
-  U32 index = u32_add_blocks(index_quads);
-  U32 row;
-  if constexpr (packed) {
-    index = u32_subtract(index, u32_multiply(bias, pack));
-    row = u32_shift_right<16>(index);
-    // index = columns * row + column
-    index = u32_subtract(index, u32_multiply(row, pack));
-  } else {
-    row = u32_subtract(u32_add_blocks(row_quads), bias);
-  }
-  u32_store(index_sum, index);
-  u32_store(row_sum, row);
-  for (uint32_t f = 0; f < lanes; ++f) sums[f] = {index_sum[f], row_sum[f]};
-}
 
-inline void sum_frame_group(const uint8_t* events, const EventRange* frames, uint32_t longest, uint32_t shortest,
-                            uint32_t columns, uint32_t packed_longest, const RowDivision& division, U32& largest,
-                            FrameSums* sums) {
-  const uint32_t steps = (longest + lanes - 1) / lanes;
-  const uint32_t full_steps = shortest / lanes;
-  if (longest > packed_longest) {
-    sum_frame_group_as<false>(events, frames, full_steps, steps, columns, division, largest, sums);
-  } else if (steps <= 1) {
-    sum_frame_group_as<true>(events, frames, 0, 1, columns, division, largest, sums);
-  } else if (steps == 2 && full_steps == 0) {
-    sum_frame_group_as<true>(events, frames, 0, 2, columns, division, largest, sums);
-  } else if (steps == 2) {
-    sum_frame_group_as<true>(events, frames, 1, 2, columns, division, largest, sums);
-  } else if (steps == 3 && full_steps == 1) {
-    sum_frame_group_as<true>(events, frames, 1, 3, columns, division, largest, sums);
-  } else {
-    sum_frame_group_as<true>(events, frames, full_steps, steps, columns, division, largest, sums);
+  static U32 load(const uint32_t* words) { return u32_load(reinterpret_cast<const uint8_t*>(words)); }
+};
+
+// Visits the events of a run in order: visit(turn, number of the first event, events, which are valid).
+template <class Visit>
+inline void visit_run(const uint8_t* events, uint32_t count, Visit visit) {
+  uint32_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    visit(0, i, u32_load(events + 4 * size_t{i}), mask_all());
+    visit(1, i + lanes, u32_load(events + 4 * size_t{i + lanes}), mask_all());
+  }
+  // Also where nothing is left: that costs less than to predict it.
+#pragma GCC unroll 2
+  for (uint32_t turn = 0; turn < 2; ++turn, i += lanes) {
+    uint32_t left = count > i ? count - i : 0;
+    left = left < lanes ? left : lanes;
+    visit(turn, i, u32_load_first(events + 4 * size_t{i}, left), mask_first(left));
   }
 }
 
-// Longest frame whose sums of rows and of columns both stay below 2^16, so that they can share a 32-bit lane.
-inline uint32_t longest_packed(uint32_t columns, uint64_t pixels) {
-  const uint64_t rows = pixels / columns;
-  const uint64_t side = rows > columns ? rows : columns;
-  return side > 65535 ? 0 : static_cast<uint32_t>(65535 / side);
+inline void sum_run(const uint8_t* events, const EventRange* frames, const Run& run, const RowDivision& division,
+                    Largest& largest, FrameSums* sums) {
+  RunningSums running;
+  // A copy, so that it stays in registers.
+  Largest run_largest = largest;
+  U32 index_sum = u32_zero(), row_bits = u32_zero();
+  u32_store(running.a, index_sum);
+  u32_store(running.b, row_bits);
+  visit_run(events + 4 * frames[0].begin, run.event_count(), [&](uint32_t turn, uint32_t i, U32 index, Mask) {
+    run_largest.see(turn, index);
+    index_sum = u32_add(index_sum, index);
+    row_bits = u32_add(row_bits, f32_bits(division.add_row(f32_set(magic), u32_to_f32(index))));
+    u32_store(running.a + i + lanes, index_sum);
+    u32_store(running.b + i + lanes, row_bits);
+  });
+  largest = run_largest;
+  running.at_frames(run, [&](uint32_t f, U32 index, U32 bits) {
+    alignas(64) uint32_t indices[lanes];
+    alignas(64) uint32_t rows[lanes];
+    u32_store(indices, index);
+    u32_store(rows, bits);
+    for (uint32_t i = 0; i < lanes; ++i) sums[f + i] = {indices[i], rows[i] - frames[f + i].count * magic_bits};
+  });
 }
 
 inline uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
                            uint64_t pixels, FrameSums* sums) {
-  if (pixels > max_fast_pixels || columns == 1) {
+  if (!is_fast(columns, pixels)) {
     return scalar_backend.sum_frames(events, frames, frame_count, columns, pixels, sums);
   }
   const RowDivision division(columns);
-  const uint32_t chunk_events = events_without_overflow(pixels);
-  const uint32_t packed_longest = longest_packed(columns, pixels);
-  U32 largest = u32_zero();
-  size_t f = 0;
-  for (; f + lanes <= frame_count; f += lanes) {
-    uint32_t longest = 0;
-    uint32_t shortest = UINT32_MAX;
-    for (size_t i = 0; i < lanes; ++i) {
-      const uint32_t count = frames[f + i].count;
-      longest = count > longest ? count : longest;
-      shortest = count < shortest ? count : shortest;
-    }
-    // A group costs as much as its longest frame for each of its frames.
-    const bool even = longest <= 4 * lanes || longest / 2 <= shortest;
-    // Of no events at all `events` may be null, which a group's first step would move.
-    if (even && longest > 0 && longest <= chunk_events && !(vector_is_cache_line && shortest >= 4 * lanes)) {
-      sum_frame_group(events, frames + f, longest, shortest, columns, packed_longest, division, largest, sums + f);
-    } else {
-      for (size_t i = f; i < f + lanes; ++i) {
-        sum_long_frame(events + 4 * frames[i].begin, frames[i].count, division, chunk_events, largest, sums[i]);
-      }
-    }
-  }
-  for (; f < frame_count; ++f) {
-    sum_long_frame(events + 4 * frames[f].begin, frames[f].count, division, chunk_events, largest, sums[f]);
-  }
-  return u32_reduce_max(largest);
+  const uint32_t most_events = plain_without_overflow(columns, pixels);
+  Largest largest;
+  for_each_run(
+      frames, frame_count, most_events,
+      [&](const Run& run, size_t f) { sum_run(events, frames + f, run, division, largest, sums + f); },
+      [&](size_t f) { sum_frame(events + 4 * frames[f].begin, frames[f].count, division, most_events, largest, sums[f]); });
+  return largest.all();
 }
 
-// A sum of n biased rows is n * magic_bits + rows, and magic_bits = 301 * 2^22 with an odd factor: the low 22 bits are
-// the sum of rows and the others, times the inverse of 301 modulo 2^10, are n. So kept events need not be counted.
+// A crop adds (magic + row) of each event that it keeps. A sum of n of them is n * magic_bits + rows, and magic_bits =
+// 301 * 2^22 with an odd factor: the low 22 bits are the sum of rows and the others, times the inverse of 301 modulo
+// 2^10, are n. So kept events need not be counted.
 inline constexpr uint32_t row_sum_width = 22;
 inline constexpr uint32_t row_sum_mask = (1u << row_sum_width) - 1;
 inline constexpr uint32_t count_mask = (1u << (32 - row_sum_width)) - 1;
@@ -220,15 +339,86 @@ inline uint32_t cropped_without_overflow(uint32_t columns, uint64_t pixels) {
   return events == 0 ? 1 : static_cast<uint32_t>(events);
 }
 
-// Which lanes a crop keeps, given row and column as float32.
+// What the tests of a crop need to know of the frame's shape.
+struct CropFrame {
+  uint32_t columns, rows;
+  uint32_t step;  // see BoxTest; 0: too large a frame for it
+  RowDivision division;
+  F32 columns_f32;
+
+  CropFrame(uint32_t frame_columns, uint64_t pixels)
+      : columns(frame_columns), rows(static_cast<uint32_t>(pixels / frame_columns)), step(column_step(columns, rows)),
+        division(columns), columns_f32(f32_set(static_cast<float>(columns))) {}
+
+  static uint32_t column_step(uint32_t columns, uint64_t rows) {
+    // Odd, for the sake of order_bias.
+    const uint64_t step = ((uint64_t{1} << 32) / columns + 1) | 1;
+    const uint64_t excess = step * columns - (uint64_t{1} << 32);
+    return excess * rows < step ? static_cast<uint32_t>(step) : 0;
+  }
+};
+
+// Whole numbers v of a side of a frame with low < v <= high; none if first > last, as of bounds that are no numbers.
+struct SideRange {
+  int32_t first, last;
+
+  SideRange(float low, float high, uint32_t side) {
+    const float end = static_cast<float>(side - 1);
+    low = low < end ? low : end;
+    low = low > -1.0f ? low : -1.0f;
+    high = high > -1.0f ? high : -1.0f;
+    high = high < end ? high : end;
+    first = static_cast<int32_t>(std::floor(low)) + 1;
+    last = static_cast<int32_t>(std::floor(high));
+  }
+};
+
+// Which lanes a box keeps, with integers alone. With x = index - (the box's first pixel), row = x / columns and column =
+// x % columns are relative to the box, so that it keeps x <= (its last pixel's x) where column < (its width); x below
+// its first pixel is a large number without sign.
+// The column is seen in x * step modulo 2^32, step being 2^32 / columns rounded up, step * columns = 2^32 + excess:
+//     x * step = row * 2^32 + row * excess + column * step,
+// so modulo 2^32 it is column * step + row * excess, if that is below 2^32. With rows * excess < step the second term is
+// always less than one step, and column < width is the same as (x * step) % 2^32 < width * step.
+// (Lemire, Kaser, Kurz: Faster remainder by direct computation, 2019.)
 struct BoxTest {
+  U32 first, last, step, end;
+
+  BoxTest(const CropWindow& window, const CropFrame& frame) : step(u32_set(frame.step)) {
+    const SideRange rows(window.low_row, window.high_row, frame.rows);
+    const SideRange columns(window.low_column, window.high_column, frame.columns);
+    uint32_t first_pixel = UINT32_MAX, last_pixel = 0, last_column = 0;
+    if (rows.first <= rows.last && columns.first <= columns.last) {
+      first_pixel = static_cast<uint32_t>(rows.first) * frame.columns + static_cast<uint32_t>(columns.first);
+      last_column = static_cast<uint32_t>(columns.last - columns.first);
+      last_pixel = static_cast<uint32_t>(rows.last - rows.first) * frame.columns + last_column;
+    }
+    // order_bias added to x adds itself to x * step, which is odd.
+    const uint64_t column_end = uint64_t{last_column + 1} * frame.step - 1;
+    first = u32_set(first_pixel - order_bias);
+    last = u32_set(last_pixel + order_bias);
+    end = u32_set((column_end > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(column_end)) + order_bias);
+  }
+
+  template <class Valid>
+  Mask keeps(Valid valid, U32 index, F32, F32, const CropFrame&) const {
+    const U32 x = u32_subtract(index, first);
+    return u32_ordered_where(u32_ordered_where(valid, x, last), u32_multiply(x, step), end);
+  }
+};
+
+// As BoxTest for frames that are too large for it.
+struct LargeBoxTest {
   F32 low_row, high_row, low_column, high_column;
 
-  explicit BoxTest(const CropWindow& window)
+  LargeBoxTest(const CropWindow& window, const CropFrame&)
       : low_row(f32_set(window.low_row)), high_row(f32_set(window.high_row)), low_column(f32_set(window.low_column)),
         high_column(f32_set(window.high_column)) {}
 
-  Mask keeps(Mask valid, F32 row, F32 column) const {
+  Mask keeps(Mask valid, U32, F32 index, F32 biased_row, const CropFrame& frame) const {
+    const F32 row = f32_sub(biased_row, f32_set(magic));
+    // Exact: index and row * columns are integers below 2^24.
+    const F32 column = f32_fnma(row, frame.columns_f32, index);
     const Mask in_rows = f32_less_equal_where(f32_greater_where(valid, row, low_row), row, high_row);
     return f32_less_equal_where(f32_greater_where(in_rows, column, low_column), column, high_column);
   }
@@ -237,152 +427,178 @@ struct BoxTest {
 struct DiskTest {
   F32 center_row, center_column, limit;
 
-  explicit DiskTest(const CropWindow& window)
+  DiskTest(const CropWindow& window, const CropFrame&)
       : center_row(f32_set(window.center_row)), center_column(f32_set(window.center_column)), limit(f32_set(window.limit)) {}
 
-  Mask keeps(Mask valid, F32 row, F32 column) const {
+  Mask keeps(Mask valid, U32, F32 index, F32 biased_row, const CropFrame& frame) const {
+    const F32 row = f32_sub(biased_row, f32_set(magic));
     const F32 row_distance = f32_sub(row, center_row);
-    const F32 column_distance = f32_sub(column, center_column);
+    const F32 column_distance = f32_sub(f32_fnma(row, frame.columns_f32, index), center_column);
     const F32 squared = f32_add(f32_multiply(row_distance, row_distance), f32_multiply(column_distance, column_distance));
     return f32_less_equal_where(valid, squared, limit);
   }
 };
 
-template <class Test>
 struct CroppedLanes {
   U32 index_sum, row_bits;
 
   CroppedLanes() : index_sum(u32_zero()), row_bits(u32_zero()) {}
 
-  void add(U32 index, Mask valid, const RowDivision& division, F32 columns, const Test& test, U32& largest) {
-    largest = u32_max(largest, index);
+  template <class Test>
+  void add(U32 index, Mask valid, const Test& test, const CropFrame& frame) {
     const F32 index_f32 = u32_to_f32(index);
-    const F32 biased_row = division.biased_row(index_f32);
-    const F32 row = f32_sub(biased_row, f32_set(magic));
-    // Exact: index and row * columns are integers below 2^24.
-    const F32 column = f32_fnma(row, columns, index_f32);
-    const Mask kept = test.keeps(valid, row, column);
+    const F32 biased_row = frame.division.add_row(f32_set(magic), index_f32);
+    const Mask kept = test.keeps(valid, index, index_f32, biased_row, frame);
     index_sum = u32_add_where(kept, index_sum, index);
     row_bits = u32_add_where(kept, row_bits, f32_bits(biased_row));
   }
 };
 
 template <class Test>
-inline void sum_cropped_frame(const uint8_t* events, uint32_t count, const RowDivision& division, F32 columns_f32,
-                              uint32_t columns, uint32_t chunk_events, const CropWindow& window, U32& largest,
-                              CroppedSums& sums) {
-  const Test test(window);
+inline void sum_cropped_frame(const uint8_t* events, uint32_t count, const CropFrame& frame, uint32_t most_events,
+                              const CropWindow& window, Largest& largest, CroppedSums& sums) {
+  const Test test(window, frame);
   sums = CroppedSums{};
   while (count > 0) {
-    const uint32_t chunk = count < chunk_events ? count : chunk_events;
-    CroppedLanes<Test> kept;
-    uint32_t i = 0;
-    for (; i + lanes <= chunk; i += lanes) kept.add(u32_load(events + 4 * size_t{i}), mask_all(), division, columns_f32, test, largest);
-    if (i < chunk) {
-      kept.add(u32_load_first(events + 4 * size_t{i}, chunk - i), mask_first(chunk - i), division, columns_f32, test, largest);
-    }
+    const uint32_t part_events = count < most_events ? count : most_events;
+    CroppedLanes kept;
+    visit_frame(
+        events, part_events,
+        [&](uint32_t k, U32 index) {
+          largest.see(k, index);
+          kept.add(index, mask_all(), test, frame);
+        },
+        [&](uint32_t k, U32 index, Mask valid) {
+          largest.see(k, index);
+          kept.add(index, valid, test, frame);
+        });
     const uint32_t row_bits = u32_reduce_add(kept.row_bits);
     const uint32_t row_sum = row_bits & row_sum_mask;
     sums.row_sum += row_sum;
-    sums.column_sum += u32_reduce_add(kept.index_sum) - columns * row_sum;
+    sums.column_sum += u32_reduce_add(kept.index_sum) - frame.columns * row_sum;
     sums.count += (row_bits >> row_sum_width) * count_factor & count_mask;
-    events += 4 * size_t{chunk};
-    count -= chunk;
+    events += 4 * size_t{part_events};
+    count -= part_events;
   }
 }
 
-// As sum_frame_group, for a crop.
+// Writes the results of `lanes` frames.
+inline void write_cropped(U32 index_sum, U32 bits, const CropFrame& frame, CroppedSums* sums) {
+  const U32 row = u32_and(bits, u32_set(row_sum_mask));
+  const U32 column = u32_subtract(index_sum, u32_multiply(row, u32_set(frame.columns)));
+  const U32 kept = u32_and(u32_multiply(u32_shift_right<row_sum_width>(bits), u32_set(count_factor)), u32_set(count_mask));
+  alignas(64) uint32_t rows[lanes];
+  alignas(64) uint32_t columns[lanes];
+  alignas(64) uint32_t counts[lanes];
+  u32_store(rows, row);
+  u32_store(columns, column);
+  u32_store(counts, kept);
+  for (uint32_t f = 0; f < lanes; ++f) sums[f] = {rows[f], columns[f], counts[f]};
+}
+
+// As sum_run, for a crop with one window.
 template <class Test>
+inline void sum_cropped_run(const uint8_t* events, const EventRange* frames, const Run& run, const CropFrame& frame,
+                            const Test& test, Largest& largest, CroppedSums* sums) {
+  RunningSums running;
+  Largest run_largest = largest;
+  CroppedLanes kept;
+  u32_store(running.a, kept.index_sum);
+  u32_store(running.b, kept.row_bits);
+  visit_run(events + 4 * frames[0].begin, run.event_count(), [&](uint32_t turn, uint32_t i, U32 index, Mask valid) {
+    run_largest.see(turn, index);
+    kept.add(index, valid, test, frame);
+    u32_store(running.a + i + lanes, kept.index_sum);
+    u32_store(running.b + i + lanes, kept.row_bits);
+  });
+  largest = run_largest;
+  running.at_frames(run, [&](uint32_t f, U32 index, U32 bits) { write_cropped(index, bits, frame, sums + f); });
+}
+
+// As sum_group, for a crop.
+template <class Test, bool shared_window>
 inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, uint32_t full_steps, uint32_t steps,
-                              const RowDivision& division, F32 columns_f32, uint32_t columns, const CropWindow* windows,
-                              size_t window_stride, U32& largest, CroppedSums* sums) {
+                              const CropFrame& frame, const Test& shared_test, const CropWindow* windows, Largest& largest,
+                              CroppedSums* sums) {
   U32 index_quads[lanes / 4];
   U32 row_quads[lanes / 4];
   for (uint32_t q = 0; q < lanes / 4; ++q) {
-    U32 index_sums[4];
-    U32 row_bits[4];
-#pragma GCC unroll 4
-    for (uint32_t k = 0; k < 4; ++k) {
-      const uint32_t f = 4 * q + k;
-      const Test test(windows[f * window_stride]);
-      const uint8_t* at = events + 4 * frames[f].begin;
-      CroppedLanes<Test> kept;
-      uint32_t step = 0;
-      for (; step < full_steps; ++step, at += 4 * lanes) kept.add(u32_load(at), mask_all(), division, columns_f32, test, largest);
-      for (uint32_t done = step * lanes; step < steps; ++step, done += lanes, at += 4 * lanes) {
-        const uint32_t left = frames[f].count > done ? frames[f].count - done : 0;
-        kept.add(u32_load_first(at, left), mask_first(left), division, columns_f32, test, largest);
-      }
-      index_sums[k] = kept.index_sum;
-      row_bits[k] = kept.row_bits;
+    CroppedLanes quad[4];
+    const auto visit = [&](const Test& test0, const Test& test1, const Test& test2, const Test& test3) {
+      const Test* const tests[4] = {&test0, &test1, &test2, &test3};
+      visit_quad(
+          events, frames + 4 * q, full_steps, steps,
+          [&](uint32_t k, U32 index) {
+            largest.see(k, index);
+            quad[k].add(index, mask_all(), *tests[k], frame);
+          },
+          [&](uint32_t k, U32 index, Mask valid) {
+            largest.see(k, index);
+            quad[k].add(index, valid, *tests[k], frame);
+          });
+    };
+    if constexpr (shared_window) {
+      visit(shared_test, shared_test, shared_test, shared_test);
+    } else {
+      const CropWindow* const quad_windows = windows + 4 * q;
+      visit(Test(quad_windows[0], frame), Test(quad_windows[1], frame), Test(quad_windows[2], frame), Test(quad_windows[3], frame));
     }
-    index_quads[q] = u32_add_quads(index_sums[0], index_sums[1], index_sums[2], index_sums[3]);
-    row_quads[q] = u32_add_quads(row_bits[0], row_bits[1], row_bits[2], row_bits[3]);
+    index_quads[q] = u32_add_quads(quad[0].index_sum, quad[1].index_sum, quad[2].index_sum, quad[3].index_sum);
+    row_quads[q] = u32_add_quads(quad[0].row_bits, quad[1].row_bits, quad[2].row_bits, quad[3].row_bits);
   }
-  const U32 bits = u32_add_blocks(row_quads);
-  const U32 row = u32_and(bits, u32_set(row_sum_mask));
-  const U32 column = u32_subtract(u32_add_blocks(index_quads), u32_multiply(row, u32_set(columns)));
-  const U32 count = u32_and(u32_multiply(u32_shift_right<row_sum_width>(bits), u32_set(count_factor)), u32_set(count_mask));
-  alignas(64) uint32_t row_sum[lanes];
-  alignas(64) uint32_t column_sum[lanes];
-  alignas(64) uint32_t counts[lanes];
-  u32_store(row_sum, row);
-  u32_store(column_sum, column);
-  u32_store(counts, count);
-  for (uint32_t f = 0; f < lanes; ++f) sums[f] = {row_sum[f], column_sum[f], counts[f]};
+  write_cropped(u32_add_blocks(index_quads), u32_add_blocks(row_quads), frame, sums);
 }
 
 template <class Test, bool shared_window>
 inline uint32_t sum_cropped_frames_with(const uint8_t* events, const EventRange* frames, size_t frame_count,
-                                        uint32_t columns, uint64_t pixels, const CropWindow* windows,
+                                        const CropFrame& frame, uint32_t most_events, const CropWindow* windows,
                                         CroppedSums* sums) {
-  const RowDivision division(columns);
-  const F32 columns_f32 = f32_set(static_cast<float>(columns));
-  const uint32_t chunk_events = cropped_without_overflow(columns, pixels);
   const size_t stride = shared_window ? 0 : 1;
-  U32 largest = u32_zero();
+  const Test shared_test(windows[0], frame);
+  Largest largest;
+  if constexpr (shared_window) {
+    for_each_run(
+        frames, frame_count, most_events,
+        [&](const Run& run, size_t f) { sum_cropped_run<Test>(events, frames + f, run, frame, shared_test, largest, sums + f); },
+        [&](size_t f) {
+          sum_cropped_frame<Test>(events + 4 * frames[f].begin, frames[f].count, frame, most_events, windows[0], largest, sums[f]);
+        });
+    return largest.all();
+  }
   size_t f = 0;
   for (; f + lanes <= frame_count; f += lanes) {
-    uint32_t longest = 0;
-    uint32_t shortest = UINT32_MAX;
-    for (size_t i = 0; i < lanes; ++i) {
-      const uint32_t count = frames[f + i].count;
-      longest = count > longest ? count : longest;
-      shortest = count < shortest ? count : shortest;
-    }
-    const bool even = longest <= 4 * lanes || longest / 2 <= shortest;
-    if (even && longest > 0 && longest <= chunk_events) {
-      const uint32_t steps = (longest + lanes - 1) / lanes;
-      const CropWindow* const group_windows = windows + f * stride;
-      if (steps <= 1) {
-        sum_cropped_group<Test>(events, frames + f, 0, 1, division, columns_f32, columns, group_windows, stride, largest, sums + f);
-      } else {
-        sum_cropped_group<Test>(events, frames + f, shortest / lanes, steps, division, columns_f32, columns, group_windows, stride,
-                                largest, sums + f);
-      }
+    const GroupShape shape(frames + f);
+    if (shape.worth_it(most_events)) {
+      sum_cropped_group<Test, shared_window>(events, frames + f, shape.full_steps(), shape.steps(), frame, shared_test,
+                                             windows + f * stride, largest, sums + f);
     } else {
       for (size_t i = f; i < f + lanes; ++i) {
-        sum_cropped_frame<Test>(events + 4 * frames[i].begin, frames[i].count, division, columns_f32, columns, chunk_events,
-                                windows[i * stride], largest, sums[i]);
+        sum_cropped_frame<Test>(events + 4 * frames[i].begin, frames[i].count, frame, most_events, windows[i * stride], largest,
+                                sums[i]);
       }
     }
   }
   for (; f < frame_count; ++f) {
-    sum_cropped_frame<Test>(events + 4 * frames[f].begin, frames[f].count, division, columns_f32, columns, chunk_events,
-                            windows[f * stride], largest, sums[f]);
+    sum_cropped_frame<Test>(events + 4 * frames[f].begin, frames[f].count, frame, most_events, windows[f * stride], largest,
+                            sums[f]);
   }
-  return u32_reduce_max(largest);
+  return largest.all();
 }
 
 inline uint32_t sum_cropped_frames(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
                                    uint64_t pixels, CropShape shape, const CropWindow* windows, size_t window_stride,
                                    CroppedSums* sums) {
-  if (pixels > max_fast_pixels || columns == 1) {
+  if (!is_fast(columns, pixels)) {
     return scalar_backend.sum_cropped_frames(events, frames, frame_count, columns, pixels, shape, windows, window_stride,
                                              sums);
   }
-  const auto run = shape == CropShape::box
-                       ? (window_stride == 0 ? sum_cropped_frames_with<BoxTest, true> : sum_cropped_frames_with<BoxTest, false>)
-                       : (window_stride == 0 ? sum_cropped_frames_with<DiskTest, true> : sum_cropped_frames_with<DiskTest, false>);
-  return run(events, frames, frame_count, columns, pixels, windows, sums);
+  if (frame_count == 0) return 0;
+  const CropFrame frame(columns, pixels);
+  const uint32_t most_events = cropped_without_overflow(columns, pixels);
+  const auto run = [&]<class Test>(std::type_identity<Test>) {
+    const auto sum = window_stride == 0 ? sum_cropped_frames_with<Test, true> : sum_cropped_frames_with<Test, false>;
+    return sum(events, frames, frame_count, frame, most_events, windows, sums);
+  };
+  if (shape == CropShape::disk) return run(std::type_identity<DiskTest>());
+  return frame.step == 0 ? run(std::type_identity<LargeBoxTest>()) : run(std::type_identity<BoxTest>());
 }

@@ -5,9 +5,11 @@
 #include <sys/auxv.h>
 
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "../backend.h"
 

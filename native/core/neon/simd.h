@@ -10,11 +10,14 @@ inline U32 u32_set(uint32_t value) { return vdupq_n_u32(value); }
 // Byte loads need no alignment.
 inline U32 u32_load(const uint8_t* at) { return vreinterpretq_u32_u8(vld1q_u8(at)); }
 
-// The first `count` lanes true; all from `lanes` on.
-inline Mask mask_first(uint32_t count) {
+inline U32 u32_lane_numbers() {
   static constexpr uint32_t numbers[lanes] = {0, 1, 2, 3};
-  return vcgtq_u32(vdupq_n_u32(count), vld1q_u32(numbers));
+  return vld1q_u32(numbers);
 }
+inline constexpr bool vector_is_cache_line = false;
+
+// The first `count` lanes true; all from `lanes` on.
+inline Mask mask_first(uint32_t count) { return vcgtq_u32(vdupq_n_u32(count), u32_lane_numbers()); }
 inline Mask mask_all() { return vdupq_n_u32(UINT32_MAX); }
 
 // The first `count` elements at `at`, other lanes 0; reads nothing beyond them.
@@ -24,6 +27,8 @@ inline U32 u32_load_first(const uint8_t* at, uint32_t count) {
   for (uint32_t i = 0; i < count; ++i) __builtin_memcpy(bytes + 4 * i, at + 4 * i, 4);
   return u32_load(bytes);
 }
+// The same, given also which lanes these are.
+inline U32 u32_load_valid(const uint8_t* at, Mask, uint32_t count) { return u32_load_first(at, count); }
 inline void u32_store(uint32_t* to, U32 v) { vst1q_u32(to, v); }
 
 inline U32 u32_add(U32 a, U32 b) { return vaddq_u32(a, b); }
@@ -37,6 +42,11 @@ inline U32 u32_shift_right(U32 v) {
 inline U32 u32_max(U32 a, U32 b) { return vmaxq_u32(a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return vaddq_u32(sum, vandq_u32(mask, v)); }
 
+inline Mask u32_less(U32 a, U32 b) { return vcltq_u32(a, b); }
+// a <= b in lanes of `mask`. Both have order_bias added.
+inline constexpr uint32_t order_bias = 0;
+inline Mask u32_ordered_where(Mask mask, U32 a, U32 b) { return vandq_u32(mask, vcleq_u32(a, b)); }
+
 // Exact below 2^24.
 inline F32 u32_to_f32(U32 v) { return vcvtq_f32_u32(v); }
 inline U32 f32_bits(F32 v) { return vreinterpretq_u32_f32(v); }
@@ -47,12 +57,15 @@ inline F32 f32_sub(F32 a, F32 b) { return vsubq_f32(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return vmulq_f32(a, b); }
 inline F32 f32_fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
 inline constexpr bool row_rounds_down = false;
-inline F32 f32_row(F32 index, F32 offset, F32 reciprocal, F32 bias) { return f32_fma(f32_sub(index, offset), reciprocal, bias); }
+inline F32 f32_add_row(F32 sum, F32 index, F32 offset, F32 reciprocal) { return f32_fma(f32_sub(index, offset), reciprocal, sum); }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return vfmsq_f32(c, a, b); }
 // In lanes of `mask`.
 inline Mask f32_greater_where(Mask mask, F32 a, F32 b) { return vandq_u32(mask, vcgtq_f32(a, b)); }
 inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return vandq_u32(mask, vcleq_f32(a, b)); }
+
+// The last lane of `before`, then all but the last of `v`.
+inline U32 u32_shift_in(U32 before, U32 v) { return vextq_u32(before, v, lanes - 1); }
 
 inline uint32_t u32_reduce_add(U32 v) { return vaddvq_u32(v); }
 inline uint32_t u32_reduce_max(U32 v) { return vmaxvq_u32(v); }
