@@ -63,6 +63,9 @@ struct Backend {
 
   // CRC-32 (IEEE 802.3, as in zip) of `size` more bytes after those that gave `crc`; starts from 0.
   uint32_t (*crc32)(uint32_t crc, const uint8_t* bytes, size_t size);
+
+  // The same, and copies the bytes to `to`, which does not overlap them, in one pass.
+  uint32_t (*copy_crc32)(uint32_t crc, uint8_t* to, const uint8_t* bytes, size_t size);
 };
 
 extern const Backend scalar_backend;

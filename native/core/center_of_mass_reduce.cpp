@@ -144,7 +144,7 @@ struct ComReducer::Scan {
     }
     const NpzWriter::Member members[] = {{"com", "<f4", sizeof(float), {2, rows, columns}}};
     NpzWriter npz(members, pool);
-    std::memcpy(npz.data(0), planes.data(), 2 * count * sizeof(float));
+    npz.copy(0, planes.data(), *options.backend);
     return npz.finish(*options.backend);
   }
 

@@ -86,11 +86,18 @@ NpzWriter::NpzWriter(std::span<const Member> members, BufferPool& pool) {
   }
 }
 
+void NpzWriter::copy(size_t member, const uint8_t* source, const Backend& backend) {
+  Entry& entry = entries_[member];
+  const size_t header_size = entry.data_at - entry.npy_at;
+  const uint32_t header_crc = backend.crc32(0, archive_.data() + entry.npy_at, header_size);
+  entry.crc = backend.copy_crc32(header_crc, data(member), source, entry.npy_size - header_size);
+}
+
 PooledBuffer NpzWriter::finish(const Backend& backend) {
   uint8_t* const begin = archive_.data();
   uint8_t* directory = begin + directory_at_;
   for (const Entry& entry : entries_) {
-    const uint32_t crc = backend.crc32(0, begin + entry.npy_at, entry.npy_size);
+    const uint32_t crc = entry.crc ? *entry.crc : backend.crc32(0, begin + entry.npy_at, entry.npy_size);
     // The local header has its sizes in a zip64 extra field, as numpy forces it to; the directory has them in place.
     uint8_t* local = begin + entry.local_header_at;
     local = put_text(local, {"PK\x03\x04", 4});

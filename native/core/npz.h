@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -27,7 +29,10 @@ class NpzWriter {
   // Data of member i, C order, not initialised; aligned to 4 bytes only if archive offsets happen to be.
   uint8_t* data(size_t member) { return archive_.data() + entries_[member].data_at; }
 
-  // Computes the checksums and closes the archive.
+  // Fills in the data of member i from `source`, with its checksum in the same pass: half the time of both.
+  void copy(size_t member, const uint8_t* source, const Backend& backend);
+
+  // Computes the checksums that are not there yet and closes the archive.
   PooledBuffer finish(const Backend& backend);
 
  private:
@@ -37,6 +42,7 @@ class NpzWriter {
     size_t npy_at;
     size_t data_at;
     size_t npy_size;
+    std::optional<uint32_t> crc;
   };
 
   PooledBuffer archive_;

@@ -464,6 +464,119 @@ TEST_CASE("frames as long as a lane's sums just hold, and a little longer") {
   });
 }
 
+TEST_CASE("many neighbouring frames, some too long and some apart") {
+  for_each_backend([](const Backend& backend) {
+    for_random_cases("many frames", 60, [&](Random& random) {
+      const uint32_t columns = random.pick<uint32_t>({576, 577, 128, 4096, 65535, 3});
+      const uint64_t rows = random.pick<uint64_t>({576, 128});
+      const uint64_t pixels = columns * rows;
+      // Around the limits of what is summed together: 2560 events, 128 frames, 512 events a frame.
+      const size_t mean = random.pick<size_t>({0, 1, 10, 20, 30, 100, 160, 300, 511});
+      const bool all_highest = random.chance(0.2);
+      Frames frames;
+      const size_t count = static_cast<size_t>(random.between(100, 400));
+      for (size_t f = 0; f < count; ++f) {
+        size_t length = mean + random.below(mean / 3 + 1);
+        if (random.chance(0.01)) length = random.pick<size_t>({0, 511, 512, 513, 1023, 1024, 2560, 2561, 6000});
+        frames.add(all_highest ? std::vector<uint32_t>(length, static_cast<uint32_t>(pixels - 1))
+                               : random_frame(random, length, columns, pixels));
+        // An event that belongs to no frame.
+        if (random.chance(0.01)) frames.events.push_back(0xffffffff);
+      }
+      std::vector<CropWindow> windows;
+      for (size_t f = 0; f < count; ++f) windows.push_back(random_window(random, rows, columns));
+      const size_t spare = random.below(4);
+      CAPTURE(columns);
+      CAPTURE(rows);
+      CAPTURE(mean);
+      CHECK(compare_plain(backend, frames, columns, pixels, spare) == "");
+      for (const CropShape shape : {CropShape::box, CropShape::disk}) {
+        CHECK(compare_cropped(backend, frames, columns, pixels, shape, windows, 0, spare) == "");
+        CHECK(compare_cropped(backend, frames, columns, pixels, shape, windows, 1, spare) == "");
+      }
+    });
+  });
+}
+
+TEST_CASE("an event outside the frame is seen among many frames") {
+  for_each_backend([](const Backend& backend) {
+    for_random_cases("outside among many", 60, [&](Random& random) {
+      constexpr uint32_t columns = 576;
+      constexpr uint64_t pixels = 576 * 576;
+      Frames frames;
+      for (size_t f = 0; f < 200; ++f) frames.add(random_frame(random, random.below(60), columns, pixels));
+      const uint32_t bad = random.pick<uint32_t>({pixels, pixels + 1, 8388608, 0x7fffffff, 0x80000000, 0xffffffff});
+      frames.events[random.below(frames.events.size())] = bad;
+      std::vector<FrameSums> sums(200);
+      std::vector<CroppedSums> cropped(200);
+      const uint8_t* const bytes = frames.bytes().data();
+      CHECK(backend.sum_frames(bytes, frames.ranges.data(), 200, columns, pixels, sums.data()) == bad);
+      const CropWindow window{10, 20, 10, 20, 15, 15, 25};
+      for (const CropShape shape : {CropShape::box, CropShape::disk}) {
+        CHECK(backend.sum_cropped_frames(bytes, frames.ranges.data(), 200, columns, pixels, shape, &window, 0, cropped.data()) ==
+              bad);
+      }
+    });
+  });
+}
+
+TEST_CASE("the borders of a box for every number of columns, in its first and last rows") {
+  // Each event alone in a frame, beside the four borders.
+  for_each_backend([](const Backend& backend) {
+    Random random(case_seed("box borders", 0));
+    INFO("STEMLINE_TEST_SEED=", base_seed());
+    const uint32_t step = static_cast<uint32_t>(std::max<size_t>(1, 100 / scaled(100)));
+    for (uint32_t columns = 2; columns <= 65535; columns += columns < 3000 ? 1 : 17 * step) {
+      const uint64_t rows = std::min<uint64_t>(65535, random.chance(0.5) ? fast_pixels / columns : columns);
+      if (rows == 0 || rows * columns > fast_pixels) continue;
+      const auto range = [&](uint64_t side) {
+        const uint64_t first = random.chance(0.3) ? 0 : random.below(side);
+        return std::pair<uint64_t, uint64_t>{first, random.chance(0.3) ? side - 1 : first + random.below(side - first)};
+      };
+      const auto [first_row, last_row] = range(rows);
+      const auto [first_column, last_column] = range(columns);
+      // Bounds anywhere between two pixels.
+      const auto below = [&](uint64_t v) { return static_cast<float>(v) - random.pick<float>({0.5f, 1.0f, 0.25f}); };
+      const auto above = [&](uint64_t v) { return static_cast<float>(v) + random.pick<float>({0.0f, 0.5f, 0.75f}); };
+      const CropWindow window{below(first_row), above(last_row), below(first_column), above(last_column), 0, 0, 0};
+      Frames frames;
+      for (const uint64_t row : {first_row - 1, first_row, last_row, last_row + 1, rows - 1, uint64_t{0}}) {
+        for (const uint64_t column : {first_column - 1, first_column, last_column, last_column + 1, columns - uint64_t{1}, uint64_t{0}}) {
+          if (row < rows && column < columns) frames.add({static_cast<uint32_t>(row * columns + column)});
+        }
+      }
+      const std::string wrong = compare_cropped(backend, frames, columns, rows * columns, CropShape::box, {window}, 0);
+      if (!wrong.empty()) {
+        CAPTURE(columns);
+        CAPTURE(rows);
+        CHECK(wrong == "");
+      }
+    }
+  });
+}
+
+TEST_CASE("bounds of a box outside the frame, infinite or no numbers") {
+  for_each_backend([](const Backend& backend) {
+    constexpr uint32_t columns = 20;
+    constexpr uint64_t rows = 12;
+    Frames frames;
+    for (uint32_t event = 0; event < rows * columns; ++event) frames.add({event});
+    const std::vector<float> bounds{-HUGE_VALF, -1e30f, -5.0f, -1.0f, -0.5f, -0.0f, 0.0f,  3.0f,      10.75f,
+                                    11.0f,      12.0f,  19.0f, 20.0f, 21.5f, 4e9f,  1e30f, HUGE_VALF, NAN};
+    for (const float low : bounds) {
+      for (const float high : bounds) {
+        CAPTURE(low);
+        CAPTURE(high);
+        for (const CropWindow& window : {CropWindow{low, high, 2, 17, 0, 0, 0}, CropWindow{2, 9, low, high, 0, 0, 0}}) {
+          CHECK(compare_cropped(backend, frames, columns, rows * columns, CropShape::box, {window}, 0) == "");
+          CHECK(compare_cropped(backend, frames, columns, rows * columns, CropShape::box,
+                                std::vector<CropWindow>(frames.ranges.size(), window), 1) == "");
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE("frames of very different lengths in one group") {
   for_each_backend([](const Backend& backend) {
     for_random_cases("different lengths", 40, [&](Random& random) {

@@ -36,7 +36,11 @@ Bytes com_archive(const Backend& backend, const std::vector<uint64_t>& shape, co
   const NpzWriter::Member members[] = {{"com", "<f4", 4, shape}};
   NpzWriter writer(members, pool());
   if (!values.empty()) std::memcpy(writer.data(0), values.data(), 4 * values.size());
-  return copy_of(writer.finish(backend));
+  const Bytes archive = copy_of(writer.finish(backend));
+  NpzWriter in_one_pass(members, pool());
+  in_one_pass.copy(0, reinterpret_cast<const uint8_t*>(values.data()), backend);
+  CHECK(copy_of(in_one_pass.finish(backend)) == archive);
+  return archive;
 }
 
 struct Found {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "../backend.h"
@@ -25,6 +26,9 @@ namespace {
 #include "../generic/center_of_mass.h"
 #include "../generic/crc32_clmul.h"
 
+uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) { return crc32_by_128<false>(crc, bytes, size, nullptr); }
+uint32_t copy_crc32(uint32_t crc, uint8_t* to, const uint8_t* bytes, size_t size) { return crc32_by_128<true>(crc, bytes, size, to); }
+
 }  // namespace
 }  // namespace stemline::avx2
 
@@ -42,7 +46,7 @@ bool supported() {
 }
 }  // namespace
 
-const Backend avx2_backend = {"avx2", supported, avx2::sum_frames, avx2::sum_cropped_frames, avx2::crc32_by_128};
+const Backend avx2_backend = {"avx2", supported, avx2::sum_frames, avx2::sum_cropped_frames, avx2::crc32, avx2::copy_crc32};
 
 }  // namespace stemline
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "../backend.h"
@@ -34,30 +35,54 @@ __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,pclmul,vpclmu
   return _mm512_ternarylogic_epi64(low, high, next, 0x96);
 }
 
+// As crc32_by_128.
+template <bool copy>
 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,pclmul,vpclmulqdq"))) uint32_t crc32_by_512(
-    uint32_t crc, const uint8_t* bytes, size_t size) {
-  if (size < 512) return crc32_by_128(crc, bytes, size);
+    uint32_t crc, const uint8_t* bytes, size_t size, uint8_t* to) {
+  if (size < 512) return crc32_by_128<copy>(crc, bytes, size, to);
   const __m512i fold_256 = _mm512_set_epi64(0x1322d1430, 0x11542778a, 0x1322d1430, 0x11542778a, 0x1322d1430, 0x11542778a, 0x1322d1430, 0x11542778a);
   const __m512i fold_64 = _mm512_set_epi64(0x1c6e41596, 0x154442bd4, 0x1c6e41596, 0x154442bd4, 0x1c6e41596, 0x154442bd4,
                                            0x1c6e41596, 0x154442bd4);
+  const size_t whole = size / 64 * 64;
+  if (copy && whole < size) std::memcpy(to + whole, bytes + whole, size - whole);
   __m512i state[4];
-  for (size_t i = 0; i < 4; ++i) state[i] = crc_load_512(bytes + 64 * i);
+  for (size_t i = 0; i < 4; ++i) {
+    state[i] = crc_load_512(bytes + 64 * i);
+    if constexpr (copy) _mm512_storeu_si512(to + 64 * i, state[i]);
+  }
   state[0] = _mm512_xor_si512(state[0], _mm512_maskz_set1_epi32(1, static_cast<int>(~crc)));
-  for (bytes += 256, size -= 256; size >= 256; bytes += 256, size -= 256) {
-    for (size_t i = 0; i < 4; ++i) state[i] = crc_fold_512(state[i], crc_load_512(bytes + 64 * i), fold_256);
+  size_t at = 256;
+  for (; at + 256 <= whole; at += 256) {
+    for (size_t i = 0; i < 4; ++i) {
+      const __m512i next = crc_load_512(bytes + at + 64 * i);
+      if constexpr (copy) _mm512_storeu_si512(to + at + 64 * i, next);
+      state[i] = crc_fold_512(state[i], next, fold_256);
+    }
   }
   __m512i rest = crc_fold_512(state[0], state[1], fold_64);
   rest = crc_fold_512(rest, state[2], fold_64);
   rest = crc_fold_512(rest, state[3], fold_64);
-  for (; size >= 64; bytes += 64, size -= 64) rest = crc_fold_512(rest, crc_load_512(bytes), fold_64);
+  for (; at < whole; at += 64) {
+    const __m512i next = crc_load_512(bytes + at);
+    if constexpr (copy) _mm512_storeu_si512(to + at, next);
+    rest = crc_fold_512(rest, next, fold_64);
+  }
   __m128i blocks[4];
   _mm512_storeu_si512(blocks, rest);
-  return crc_finish(blocks, bytes, size);
+  return crc_finish(blocks, bytes + whole, size - whole);
+}
+
+bool folds_by_512() {
+  static const bool wide = __builtin_cpu_supports("vpclmulqdq");
+  return wide;
 }
 
 uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) {
-  static const bool wide = __builtin_cpu_supports("vpclmulqdq");
-  return wide ? crc32_by_512(crc, bytes, size) : crc32_by_128(crc, bytes, size);
+  return folds_by_512() ? crc32_by_512<false>(crc, bytes, size, nullptr) : crc32_by_128<false>(crc, bytes, size, nullptr);
+}
+
+uint32_t copy_crc32(uint32_t crc, uint8_t* to, const uint8_t* bytes, size_t size) {
+  return folds_by_512() ? crc32_by_512<true>(crc, bytes, size, to) : crc32_by_128<true>(crc, bytes, size, to);
 }
 
 }  // namespace
@@ -78,7 +103,7 @@ bool supported() {
 }
 }  // namespace
 
-const Backend avx512_backend = {"avx512", supported, avx512::sum_frames, avx512::sum_cropped_frames, avx512::crc32};
+const Backend avx512_backend = {"avx512", supported, avx512::sum_frames, avx512::sum_cropped_frames, avx512::crc32, avx512::copy_crc32};
 
 }  // namespace stemline
 

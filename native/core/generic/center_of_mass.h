@@ -183,62 +183,48 @@ inline void sum_frame(const uint8_t* events, uint32_t count, const RowDivision& 
 //     running[i + lanes] = x[i] + x[i - lanes] + x[i - 2 lanes] + ...
 // take one vector addition for `lanes` events, whatever frames these belong to; the sum of x[0] .. x[i - 1] is that of the
 // `lanes` numbers from running[i] on, and a frame's sum the difference of two of those. All modulo 2^32.
-inline constexpr uint32_t run_events = 2560;
-inline constexpr uint32_t run_frames = 128;
+inline constexpr uint32_t run_events = 2048;
+inline constexpr uint32_t run_frames = 256;
 // Longer frames are summed each by itself.
 inline constexpr uint32_t longest_in_run = 512;
 
-// Frames next to each other in memory, a fixed number for the sake of loops of one length.
+inline U32 u32_load_words(const uint32_t* words) { return u32_load(reinterpret_cast<const uint8_t*>(words)); }
+
+// Frames next to each other in memory that fit a run, from the first of `frames` on.
 struct Run {
-  uint32_t frame_count;
-  alignas(64) uint32_t ends[run_frames];  // of each frame in events from the run's begin
+  uint32_t frame_count = 0;
+  uint32_t event_count = 0;
+  // Of each frame in events from the run's begin, after the 0 of the frame before; then the last one's again.
+  uint32_t with_zero[1 + run_frames + lanes];
+  uint32_t* const ends = with_zero + 1;
 
-  uint32_t event_count() const { return ends[frame_count - 1]; }
-
-  // True if the first `count` of `frames`, a multiple of `lanes`, fit a run.
-  bool take(const EventRange* frames, uint32_t count, uint32_t most_events) {
-    frame_count = count;
-    const uint64_t begin = frames[0].begin;
-    uint64_t next = begin, gaps = 0;
-    uint32_t longest = 0;
-    for (uint32_t f = 0; f < count; ++f) {
-      gaps |= frames[f].begin ^ next;
-      next = frames[f].begin + frames[f].count;
-      ends[f] = static_cast<uint32_t>(next - begin);
-      longest = frames[f].count > longest ? frames[f].count : longest;
+  Run(const EventRange* frames, size_t most_frames, uint32_t most_events) {
+    uint64_t next = frames[0].begin;
+    const uint32_t limit = most_frames < run_frames ? static_cast<uint32_t>(most_frames) : run_frames;
+    uint32_t f = 0, end = 0;
+    with_zero[0] = 0;
+    for (; f < limit; ++f) {
+      const EventRange& frame = frames[f];
+      if (frame.begin != next || frame.count > most_events || end + frame.count > run_events) break;
+      next += frame.count;
+      end += frame.count;
+      ends[f] = end;
     }
-    return gaps == 0 && longest <= most_events && next - begin <= run_events;
+    frame_count = f;
+    event_count = end;
+    for (uint32_t i = 0; i < lanes; ++i) ends[f + i] = end;
   }
+
+  // Events of `lanes` frames from `f` on.
+  U32 counts(uint32_t f) const { return u32_subtract(u32_load_words(ends + f), u32_load_words(with_zero + f)); }
 };
-
-// Calls run(run, first frame) for runs as long as possible, and lone(frame) for frames that are in none.
-template <class OfRun, class OfLone>
-inline void for_each_run(const EventRange* frames, size_t frame_count, uint32_t most_events, OfRun of_run, OfLone of_lone) {
-  const uint32_t longest = most_events < longest_in_run ? most_events : longest_in_run;
-  Run run;
-  uint32_t length = run_frames;
-  for (size_t f = 0; f < frame_count;) {
-    while (length > lanes && f + length > frame_count) length /= 2;
-    const bool whole = f + length <= frame_count;
-    if (whole && run.take(frames + f, length, longest)) {
-      of_run(run, f);
-      f += length;
-    } else if (whole && length > lanes) {
-      // The next ones are probably as long.
-      length /= 2;
-    } else {
-      const size_t end = whole ? f + length : frame_count;
-      for (; f < end; ++f) of_lone(f);
-    }
-  }
-}
 
 // Running sums of two numbers of each event of a run.
 struct RunningSums {
   alignas(64) uint32_t a[run_events + 4 * lanes];
   alignas(64) uint32_t b[run_events + 4 * lanes];
 
-  // Calls store(first frame, sums of a, sums of b) for `lanes` frames at a time.
+  // Calls store(first frame, sums of a, sums of b) for `lanes` frames at a time, the last of which may be beyond the run.
   template <class Store>
   void at_frames(const Run& run, Store store) const {
     U32 last_a = u32_zero(), last_b = u32_zero();
@@ -256,12 +242,12 @@ struct RunningSums {
     U32 quads[lanes / 4];
 #pragma GCC unroll 4
     for (uint32_t q = 0; q < lanes / 4; ++q, ends += 4) {
-      quads[q] = u32_add_quads(load(running + ends[0]), load(running + ends[1]), load(running + ends[2]), load(running + ends[3]));
+      quads[q] = u32_add_quads(u32_load_words(running + ends[0]), u32_load_words(running + ends[1]),
+                               u32_load_words(running + ends[2]), u32_load_words(running + ends[3]));
     }
     return u32_add_blocks(quads);
   }
 
-  static U32 load(const uint32_t* words) { return u32_load(reinterpret_cast<const uint8_t*>(words)); }
 };
 
 // Visits the events of a run in order: visit(turn, number of the first event, events, which are valid).
@@ -281,6 +267,17 @@ inline void visit_run(const uint8_t* events, uint32_t count, Visit visit) {
   }
 }
 
+// Writes the results of the first `count` of `lanes` frames: sums[i] = make(i). The loop over all of them becomes a few
+// vector stores.
+template <class Sums, class Make>
+inline void write_sums(uint32_t count, Sums* sums, Make make) {
+  if (count >= lanes) {
+    for (uint32_t i = 0; i < lanes; ++i) sums[i] = make(i);
+  } else {
+    for (uint32_t i = 0; i < count; ++i) sums[i] = make(i);
+  }
+}
+
 inline void sum_run(const uint8_t* events, const EventRange* frames, const Run& run, const RowDivision& division,
                     Largest& largest, FrameSums* sums) {
   RunningSums running;
@@ -289,7 +286,7 @@ inline void sum_run(const uint8_t* events, const EventRange* frames, const Run& 
   U32 index_sum = u32_zero(), row_bits = u32_zero();
   u32_store(running.a, index_sum);
   u32_store(running.b, row_bits);
-  visit_run(events + 4 * frames[0].begin, run.event_count(), [&](uint32_t turn, uint32_t i, U32 index, Mask) {
+  visit_run(events + 4 * frames[0].begin, run.event_count, [&](uint32_t turn, uint32_t i, U32 index, Mask) {
     run_largest.see(turn, index);
     index_sum = u32_add(index_sum, index);
     row_bits = u32_add(row_bits, f32_bits(division.add_row(f32_set(magic), u32_to_f32(index))));
@@ -301,8 +298,8 @@ inline void sum_run(const uint8_t* events, const EventRange* frames, const Run& 
     alignas(64) uint32_t indices[lanes];
     alignas(64) uint32_t rows[lanes];
     u32_store(indices, index);
-    u32_store(rows, bits);
-    for (uint32_t i = 0; i < lanes; ++i) sums[f + i] = {indices[i], rows[i] - frames[f + i].count * magic_bits};
+    u32_store(rows, u32_subtract(bits, u32_multiply(run.counts(f), u32_set(magic_bits))));
+    write_sums(run.frame_count - f, sums + f, [&](uint32_t i) { return FrameSums{indices[i], rows[i]}; });
   });
 }
 
@@ -313,11 +310,18 @@ inline uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size
   }
   const RowDivision division(columns);
   const uint32_t most_events = plain_without_overflow(columns, pixels);
+  const uint32_t most_in_run = most_events < longest_in_run ? most_events : longest_in_run;
   Largest largest;
-  for_each_run(
-      frames, frame_count, most_events,
-      [&](const Run& run, size_t f) { sum_run(events, frames + f, run, division, largest, sums + f); },
-      [&](size_t f) { sum_frame(events + 4 * frames[f].begin, frames[f].count, division, most_events, largest, sums[f]); });
+  for (size_t f = 0; f < frame_count;) {
+    const Run run(frames + f, frame_count - f, most_in_run);
+    if (run.frame_count > 1) {
+      sum_run(events, frames + f, run, division, largest, sums + f);
+      f += run.frame_count;
+    } else {
+      sum_frame(events + 4 * frames[f].begin, frames[f].count, division, most_events, largest, sums[f]);
+      ++f;
+    }
+  }
   return largest.all();
 }
 
@@ -342,7 +346,7 @@ inline uint32_t cropped_without_overflow(uint32_t columns, uint64_t pixels) {
 // What the tests of a crop need to know of the frame's shape.
 struct CropFrame {
   uint32_t columns, rows;
-  uint32_t step;  // see BoxTest; 0: too large a frame for it
+  uint32_t step;  // see BoxTest; 0: too large for it
   RowDivision division;
   F32 columns_f32;
 
@@ -407,11 +411,14 @@ struct BoxTest {
   }
 };
 
-// As BoxTest for frames that are too large for it.
-struct LargeBoxTest {
+inline constexpr uint64_t short_frame = 20;
+
+// As BoxTest, for frames that are too large for it and for ones so short that its bounds, a few dozen instructions, cost
+// more than they save.
+struct FloatBoxTest {
   F32 low_row, high_row, low_column, high_column;
 
-  LargeBoxTest(const CropWindow& window, const CropFrame&)
+  FloatBoxTest(const CropWindow& window, const CropFrame&)
       : low_row(f32_set(window.low_row)), high_row(f32_set(window.high_row)), low_column(f32_set(window.low_column)),
         high_column(f32_set(window.high_column)) {}
 
@@ -482,8 +489,8 @@ inline void sum_cropped_frame(const uint8_t* events, uint32_t count, const CropF
   }
 }
 
-// Writes the results of `lanes` frames.
-inline void write_cropped(U32 index_sum, U32 bits, const CropFrame& frame, CroppedSums* sums) {
+// Writes the results of up to `lanes` frames.
+inline void write_cropped(U32 index_sum, U32 bits, const CropFrame& frame, uint32_t count, CroppedSums* sums) {
   const U32 row = u32_and(bits, u32_set(row_sum_mask));
   const U32 column = u32_subtract(index_sum, u32_multiply(row, u32_set(frame.columns)));
   const U32 kept = u32_and(u32_multiply(u32_shift_right<row_sum_width>(bits), u32_set(count_factor)), u32_set(count_mask));
@@ -493,7 +500,7 @@ inline void write_cropped(U32 index_sum, U32 bits, const CropFrame& frame, Cropp
   u32_store(rows, row);
   u32_store(columns, column);
   u32_store(counts, kept);
-  for (uint32_t f = 0; f < lanes; ++f) sums[f] = {rows[f], columns[f], counts[f]};
+  write_sums(count, sums, [&](uint32_t i) { return CroppedSums{rows[i], columns[i], counts[i]}; });
 }
 
 // As sum_run, for a crop with one window.
@@ -505,17 +512,17 @@ inline void sum_cropped_run(const uint8_t* events, const EventRange* frames, con
   CroppedLanes kept;
   u32_store(running.a, kept.index_sum);
   u32_store(running.b, kept.row_bits);
-  visit_run(events + 4 * frames[0].begin, run.event_count(), [&](uint32_t turn, uint32_t i, U32 index, Mask valid) {
+  visit_run(events + 4 * frames[0].begin, run.event_count, [&](uint32_t turn, uint32_t i, U32 index, Mask valid) {
     run_largest.see(turn, index);
     kept.add(index, valid, test, frame);
     u32_store(running.a + i + lanes, kept.index_sum);
     u32_store(running.b + i + lanes, kept.row_bits);
   });
   largest = run_largest;
-  running.at_frames(run, [&](uint32_t f, U32 index, U32 bits) { write_cropped(index, bits, frame, sums + f); });
+  running.at_frames(run, [&](uint32_t f, U32 index, U32 bits) { write_cropped(index, bits, frame, run.frame_count - f, sums + f); });
 }
 
-// As sum_group, for a crop.
+// Crops `lanes` frames at once, each in its own window: lane-wise sums of each frame, then one transposing addition.
 template <class Test, bool shared_window>
 inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, uint32_t full_steps, uint32_t steps,
                               const CropFrame& frame, const Test& shared_test, const CropWindow* windows, Largest& largest,
@@ -546,7 +553,7 @@ inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, u
     index_quads[q] = u32_add_quads(quad[0].index_sum, quad[1].index_sum, quad[2].index_sum, quad[3].index_sum);
     row_quads[q] = u32_add_quads(quad[0].row_bits, quad[1].row_bits, quad[2].row_bits, quad[3].row_bits);
   }
-  write_cropped(u32_add_blocks(index_quads), u32_add_blocks(row_quads), frame, sums);
+  write_cropped(u32_add_blocks(index_quads), u32_add_blocks(row_quads), frame, lanes, sums);
 }
 
 template <class Test, bool shared_window>
@@ -557,12 +564,17 @@ inline uint32_t sum_cropped_frames_with(const uint8_t* events, const EventRange*
   const Test shared_test(windows[0], frame);
   Largest largest;
   if constexpr (shared_window) {
-    for_each_run(
-        frames, frame_count, most_events,
-        [&](const Run& run, size_t f) { sum_cropped_run<Test>(events, frames + f, run, frame, shared_test, largest, sums + f); },
-        [&](size_t f) {
-          sum_cropped_frame<Test>(events + 4 * frames[f].begin, frames[f].count, frame, most_events, windows[0], largest, sums[f]);
-        });
+    const uint32_t most_in_run = most_events < longest_in_run ? most_events : longest_in_run;
+    for (size_t f = 0; f < frame_count;) {
+      const Run run(frames + f, frame_count - f, most_in_run);
+      if (run.frame_count > 1) {
+        sum_cropped_run<Test>(events, frames + f, run, frame, shared_test, largest, sums + f);
+        f += run.frame_count;
+      } else {
+        sum_cropped_frame<Test>(events + 4 * frames[f].begin, frames[f].count, frame, most_events, windows[0], largest, sums[f]);
+        ++f;
+      }
+    }
     return largest.all();
   }
   size_t f = 0;
@@ -600,5 +612,8 @@ inline uint32_t sum_cropped_frames(const uint8_t* events, const EventRange* fram
     return sum(events, frames, frame_count, frame, most_events, windows, sums);
   };
   if (shape == CropShape::disk) return run(std::type_identity<DiskTest>());
-  return frame.step == 0 ? run(std::type_identity<LargeBoxTest>()) : run(std::type_identity<BoxTest>());
+  uint64_t events_in_all = 0;
+  for (size_t f = 0; f < frame_count; ++f) events_in_all += frames[f].count;
+  const bool many_short_windows = window_stride != 0 && events_in_all < short_frame * frame_count;
+  return frame.step == 0 || many_short_windows ? run(std::type_identity<FloatBoxTest>()) : run(std::type_identity<BoxTest>());
 }

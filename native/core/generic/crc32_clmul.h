@@ -24,14 +24,23 @@ inline uint32_t crc_finish(const __m128i (&state)[4], const uint8_t* bytes, size
   return scalar_backend.crc32(folded_crc, bytes, size);
 }
 
-inline uint32_t crc32_by_128(uint32_t crc, const uint8_t* bytes, size_t size) {
-  if (size < 64) return scalar_backend.crc32(crc, bytes, size);
+// Copies to `to` meanwhile if `copy`.
+template <bool copy>
+inline uint32_t crc32_by_128(uint32_t crc, const uint8_t* bytes, size_t size, uint8_t* to) {
+  const size_t whole = size < 64 ? 0 : size / 64 * 64;
+  if (copy && whole < size) std::memcpy(to + whole, bytes + whole, size - whole);
+  if (whole == 0) return scalar_backend.crc32(crc, bytes, size);
   const __m128i fold_64 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4);
+  const auto load = [&](size_t at) {
+    const __m128i block = crc_load(bytes + at);
+    if constexpr (copy) _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at), block);
+    return block;
+  };
   __m128i state[4];
-  for (size_t i = 0; i < 4; ++i) state[i] = crc_load(bytes + 16 * i);
+  for (size_t i = 0; i < 4; ++i) state[i] = load(16 * i);
   state[0] = _mm_xor_si128(state[0], _mm_cvtsi32_si128(static_cast<int>(~crc)));
-  for (bytes += 64, size -= 64; size >= 64; bytes += 64, size -= 64) {
-    for (size_t i = 0; i < 4; ++i) state[i] = crc_fold(state[i], crc_load(bytes + 16 * i), fold_64);
+  for (size_t at = 64; at < whole; at += 64) {
+    for (size_t i = 0; i < 4; ++i) state[i] = crc_fold(state[i], load(at + 16 * i), fold_64);
   }
-  return crc_finish(state, bytes, size);
+  return crc_finish(state, bytes + whole, size - whole);
 }

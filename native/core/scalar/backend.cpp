@@ -92,8 +92,13 @@ uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) {
   return ~crc;
 }
 
+uint32_t copy_crc32(uint32_t crc, uint8_t* to, const uint8_t* bytes, size_t size) {
+  if (size > 0) std::memcpy(to, bytes, size);
+  return crc32(crc, bytes, size);
+}
+
 }  // namespace
 
-const Backend scalar_backend = {"scalar", [] { return true; }, sum_frames, sum_cropped_frames, crc32};
+const Backend scalar_backend = {"scalar", [] { return true; }, sum_frames, sum_cropped_frames, crc32, copy_crc32};
 
 }  // namespace stemline
