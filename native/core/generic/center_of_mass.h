@@ -179,7 +179,7 @@ inline void sum_frame(const uint8_t* events, uint32_t count, const RowDivision& 
 }
 
 // Short frames that lie one after another in memory are summed together, without a loop for each: their lengths differ at
-// random, and a mispredicted end of a loop costs as much as 30 events. With x the values at hand, the events' numbers
+// random, and a mispredicted end of a loop costs as much as 100 events. With x the values at hand, the events' numbers
 //     running[i + lanes] = x[i] + x[i - lanes] + x[i - 2 lanes] + ...
 // take one vector addition for `lanes` events, whatever frames these belong to; the sum of x[0] .. x[i - 1] is that of the
 // `lanes` numbers from running[i] on, and a frame's sum the difference of two of those. All modulo 2^32.
@@ -196,12 +196,13 @@ struct Run {
   uint32_t event_count = 0;
   // Of each frame in events from the run's begin, after the 0 of the frame before; then the last one's again.
   uint32_t with_zero[1 + run_frames + lanes];
-  uint32_t* const ends = with_zero + 1;
+  const uint32_t* ends() const { return with_zero + 1; }
 
   Run(const EventRange* frames, size_t most_frames, uint32_t most_events) {
     uint64_t next = frames[0].begin;
     const uint32_t limit = most_frames < run_frames ? static_cast<uint32_t>(most_frames) : run_frames;
     uint32_t f = 0, end = 0;
+    uint32_t* const ends = with_zero + 1;
     with_zero[0] = 0;
     for (; f < limit; ++f) {
       const EventRange& frame = frames[f];
@@ -216,7 +217,7 @@ struct Run {
   }
 
   // Events of `lanes` frames from `f` on.
-  U32 counts(uint32_t f) const { return u32_subtract(u32_load_words(ends + f), u32_load_words(with_zero + f)); }
+  U32 counts(uint32_t f) const { return u32_subtract(u32_load_words(ends() + f), u32_load_words(with_zero + f)); }
 };
 
 // Running sums of two numbers of each event of a run.
@@ -230,7 +231,7 @@ struct RunningSums {
     U32 last_a = u32_zero(), last_b = u32_zero();
 #pragma GCC unroll 1
     for (uint32_t f = 0; f < run.frame_count; f += lanes) {
-      const U32 until_a = until(a, run.ends + f), until_b = until(b, run.ends + f);
+      const U32 until_a = until(a, run.ends() + f), until_b = until(b, run.ends() + f);
       store(f, u32_subtract(until_a, u32_shift_in(last_a, until_a)), u32_subtract(until_b, u32_shift_in(last_b, until_b)));
       last_a = until_a;
       last_b = until_b;
@@ -247,7 +248,6 @@ struct RunningSums {
     }
     return u32_add_blocks(quads);
   }
-
 };
 
 // Visits the events of a run in order: visit(turn, number of the first event, events, which are valid).
@@ -263,7 +263,8 @@ inline void visit_run(const uint8_t* events, uint32_t count, Visit visit) {
   for (uint32_t turn = 0; turn < 2; ++turn, i += lanes) {
     uint32_t left = count > i ? count - i : 0;
     left = left < lanes ? left : lanes;
-    visit(turn, i, u32_load_first(events + 4 * size_t{i}, left), mask_first(left));
+    const uint8_t* const at = left > 0 ? events + 4 * size_t{i} : events;
+    visit(turn, i, u32_load_first(at, left), mask_first(left));
   }
 }
 
