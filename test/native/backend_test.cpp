@@ -470,14 +470,14 @@ TEST_CASE("many neighbouring frames, some too long and some apart") {
       const uint32_t columns = random.pick<uint32_t>({576, 577, 128, 4096, 65535, 3});
       const uint64_t rows = random.pick<uint64_t>({576, 128});
       const uint64_t pixels = columns * rows;
-      // Around the limits of what is summed together: 2560 events, 128 frames, 512 events a frame.
-      const size_t mean = random.pick<size_t>({0, 1, 10, 20, 30, 100, 160, 300, 511});
+      // Around the limits of what is summed together: 2048 events, 256 frames, 192 or 512 events a frame.
+      const size_t mean = random.pick<size_t>({0, 1, 10, 20, 30, 100, 160, 192, 300, 511});
       const bool all_highest = random.chance(0.2);
       Frames frames;
       const size_t count = static_cast<size_t>(random.between(100, 400));
       for (size_t f = 0; f < count; ++f) {
         size_t length = mean + random.below(mean / 3 + 1);
-        if (random.chance(0.01)) length = random.pick<size_t>({0, 511, 512, 513, 1023, 1024, 2560, 2561, 6000});
+        if (random.chance(0.01)) length = random.pick<size_t>({0, 191, 192, 193, 511, 512, 513, 1023, 1024, 2048, 2049, 6000});
         frames.add(all_highest ? std::vector<uint32_t>(length, static_cast<uint32_t>(pixels - 1))
                                : random_frame(random, length, columns, pixels));
         // An event that belongs to no frame.

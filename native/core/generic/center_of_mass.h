@@ -185,8 +185,10 @@ inline void sum_frame(const uint8_t* events, uint32_t count, const RowDivision& 
 // `lanes` numbers from running[i] on, and a frame's sum the difference of two of those. All modulo 2^32.
 inline constexpr uint32_t run_events = 2048;
 inline constexpr uint32_t run_frames = 256;
-// Longer frames are summed each by itself.
-inline constexpr uint32_t longest_in_run = 512;
+// Longer frames are summed each by itself: plain sums take so few operations a vector that storing them costs more than a
+// mispredicted branch a frame.
+inline constexpr uint32_t longest_plain_in_run = 192;
+inline constexpr uint32_t longest_cropped_in_run = 512;
 
 inline U32 u32_load_words(const uint32_t* words) { return u32_load(reinterpret_cast<const uint8_t*>(words)); }
 
@@ -311,7 +313,7 @@ inline uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size
   }
   const RowDivision division(columns);
   const uint32_t most_events = plain_without_overflow(columns, pixels);
-  const uint32_t most_in_run = most_events < longest_in_run ? most_events : longest_in_run;
+  const uint32_t most_in_run = most_events < longest_plain_in_run ? most_events : longest_plain_in_run;
   Largest largest;
   for (size_t f = 0; f < frame_count;) {
     const Run run(frames + f, frame_count - f, most_in_run);
@@ -565,7 +567,7 @@ inline uint32_t sum_cropped_frames_with(const uint8_t* events, const EventRange*
   const Test shared_test(windows[0], frame);
   Largest largest;
   if constexpr (shared_window) {
-    const uint32_t most_in_run = most_events < longest_in_run ? most_events : longest_in_run;
+    const uint32_t most_in_run = most_events < longest_cropped_in_run ? most_events : longest_cropped_in_run;
     for (size_t f = 0; f < frame_count;) {
       const Run run(frames + f, frame_count - f, most_in_run);
       if (run.frame_count > 1) {
