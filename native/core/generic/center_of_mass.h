@@ -185,9 +185,9 @@ inline void sum_frame(const uint8_t* events, uint32_t count, const RowDivision& 
 // `lanes` numbers from running[i] on, and a frame's sum the difference of two of those. All modulo 2^32.
 inline constexpr uint32_t run_events = 2048;
 inline constexpr uint32_t run_frames = 256;
-// Longer frames are summed each by itself: plain sums take so few operations a vector that storing them costs more than a
-// mispredicted branch a frame.
-inline constexpr uint32_t longest_plain_in_run = 192;
+// Longer frames are summed each by itself. A plain sum by AVX-512 takes so few instructions that its two stores a vector soon
+// cost more than a mispredicted branch a frame.
+inline constexpr uint32_t longest_plain_in_run = vector_is_cache_line ? 192 : 512;
 inline constexpr uint32_t longest_cropped_in_run = 512;
 
 inline U32 u32_load_words(const uint32_t* words) { return u32_load(reinterpret_cast<const uint8_t*>(words)); }
