@@ -34,7 +34,11 @@
       "native/napi/decode_batch.cpp",
       "native/napi/error.cpp",
       "native/napi/job.cpp",
-      "native/napi/single_threaded.cpp"
+      "native/napi/native_bytes.cpp",
+      "native/napi/single_threaded.cpp",
+      "native/napi/zmq_sockets.cpp",
+      "native/zmq/library.cpp",
+      "native/zmq/pump.cpp"
     ]
   }
 }

@@ -1,4 +1,4 @@
-import { bytesMessage, defineOperator, integer, oneOf } from "stemline";
+import { defineOperator, integer, messageFrom, oneOf } from "stemline";
 import { batchParts, centerOfMassPartial } from "stemline/distiller";
 
 /** Centre of mass of each scan position over the frames of one batch: batch -> com_partial. */
@@ -28,6 +28,6 @@ export default defineOperator({
     const { frames, droppedFrames, droppedReason } = partial;
     count({ frames, droppedFrames });
     if (droppedFrames > 0) log.warn({ droppedFrames, of: frames }, `frames dropped: ${droppedReason}`);
-    return frames === droppedFrames ? null : bytesMessage(partial.meta, partial.data);
+    return frames === droppedFrames ? null : messageFrom(partial);
   },
 });

@@ -1,6 +1,7 @@
 import { StemlineError, WireError } from "../errors.ts";
-import type { ComEmission, MessageParts } from "../native/addon.ts";
+import type { ComEmission, MessageBytes } from "../native/addon.ts";
 import { type ComReducerOptions, ComReducer as NativeComReducer } from "../native/kernels.ts";
+import { viewOf } from "../wire/bytes.ts";
 import { type NpzArray, type NpzData, readNpz, writeNpz } from "./npz.ts";
 
 /**
@@ -23,7 +24,7 @@ export class ComReducer {
    * message's own scan. Rejects with WireError (`STEMLINE_BATCH_...`, `STEMLINE_NPZ_INVALID`, `STEMLINE_SCAN_CHANGED`) for
    * a message that is refused, which leaves the state as it was, and with ParameterError for an option out of range.
    */
-  add(message: MessageParts, options: ComReducerOptions = {}): Promise<ComEmission[]> {
+  add(message: MessageBytes, options: ComReducerOptions = {}): Promise<ComEmission[]> {
     return this.#enqueue(() => this.#add(message, options));
   }
 
@@ -32,12 +33,15 @@ export class ComReducer {
     return this.#enqueue(() => this.#native.flush(options));
   }
 
-  async #add(message: MessageParts, options: ComReducerOptions): Promise<ComEmission[]> {
+  async #add(message: MessageBytes, options: ComReducerOptions): Promise<ComEmission[]> {
     try {
       return await this.#native.add(message, options);
     } catch (error) {
       if (!(error instanceof StemlineError) || error.code !== "STEMLINE_NPZ_LAYOUT") throw error;
-      return await this.#native.add({ meta: message.meta, data: toNativeLayout(message.data) }, options);
+      return await this.#native.add(
+        { meta: message.meta, data: toNativeLayout(viewOf(message.data)) },
+        options,
+      );
     }
   }
 

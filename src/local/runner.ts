@@ -9,7 +9,8 @@ import {
   operatorSlugs,
   requireValidPipeline,
 } from "../spec/pipeline.ts";
-import type { BytesMessage } from "../wire/message.ts";
+import { isForeign } from "../wire/bytes.ts";
+import { type BytesMessage, partsOf } from "../wire/message.ts";
 import { BoundedQueue } from "./bounded-queue.ts";
 import { type MutableFigures, type OperatorFigures, startFigures } from "./figures.ts";
 import { type LocalParameters, localParameters } from "./local-parameters.ts";
@@ -418,6 +419,7 @@ class Run {
   }
 }
 
-function byteLength({ header, data }: BytesMessage): number {
-  return data.byteLength + (header.meta instanceof Uint8Array ? header.meta.byteLength : 0);
+function byteLength(message: BytesMessage): number {
+  const { meta, data } = partsOf(message);
+  return data.byteLength + (meta instanceof Uint8Array || isForeign(meta) ? meta.byteLength : 0);
 }

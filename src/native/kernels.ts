@@ -1,11 +1,14 @@
 import { inspect } from "node:util";
 import { NativeError, ParameterError, StemlineError, WireError } from "../errors.ts";
+import { defineLazily, heldParts, holdParts } from "../wire/bytes.ts";
 import type {
   ComEmission,
   CudaDevice,
   CudaReason,
   DecodedBatch,
+  MessageBytes,
   MessageParts,
+  NativeParts,
   PartialOptions,
   PartialResult,
   ReduceOptions,
@@ -55,7 +58,7 @@ export interface ComReducerOptions {
  * signal's reason. Source: the rules of stempy's sparse centre of mass, recorded in test/golden.
  */
 export async function centerOfMassPartial(
-  message: MessageParts,
+  message: MessageBytes,
   options: CenterOfMassPartialOptions = {},
 ): Promise<PartialResult> {
   const native: { -readonly [K in keyof PartialOptions]: PartialOptions[K] } = {
@@ -70,18 +73,17 @@ export async function centerOfMassPartial(
   }
   if (options.backend !== undefined) native.backend = options.backend;
   const { signal } = options;
+  const { meta, data } = bytesOf(message);
+  const addon = loadAddon();
   if (signal === undefined) {
-    return await settle(() => loadAddon().centerOfMassPartial(message.meta, message.data, native));
+    return lazyParts(await settle(() => addon.centerOfMassPartial(meta, data, native)));
   }
   signal.throwIfAborted();
-  const addon = loadAddon();
   const jobNumber = nextJobNumber();
   const cancel = () => addon.cancel(jobNumber);
   signal.addEventListener("abort", cancel, { once: true });
   try {
-    return await settle(() =>
-      addon.centerOfMassPartial(message.meta, message.data, { ...native, jobNumber }),
-    );
+    return lazyParts(await settle(() => addon.centerOfMassPartial(meta, data, { ...native, jobNumber })));
   } catch (error) {
     throw signal.aborted && error instanceof Error && "code" in error && error.code === "ABORT_ERR"
       ? signal.reason
@@ -115,8 +117,9 @@ export class ComReducer {
    * Adds one partial result. Resolves to the COM messages that are due: scans pushed out by a newer one first, then the
    * message's own scan. Rejects with WireError for a message that is refused, which leaves the state as it was.
    */
-  add(message: MessageParts, options: ComReducerOptions = {}): Promise<ComEmission[]> {
-    return this.#enqueue(() => this.#native.add(message.meta, message.data, nativeReduceOptions(options)));
+  add(message: MessageBytes, options: ComReducerOptions = {}): Promise<ComEmission[]> {
+    const { meta, data } = bytesOf(message);
+    return this.#enqueue(() => this.#native.add(meta, data, nativeReduceOptions(options)));
   }
 
   /** Emits and forgets every scan under way, oldest first. */
@@ -124,11 +127,24 @@ export class ComReducer {
     return this.#enqueue(() => this.#native.flush(nativeReduceOptions(options)));
   }
 
-  #enqueue(call: () => Promise<ComEmission[]>): Promise<ComEmission[]> {
+  async #enqueue(call: () => Promise<ComEmission<NativeParts>[]>): Promise<ComEmission[]> {
     const result = this.#last.then(() => settle(call));
     this.#last = result.catch(() => undefined);
-    return result;
+    return (await result).map(lazyParts);
   }
+}
+
+/** What a kernel returned, with parts that turn to arrays when they are read. */
+function lazyParts<T extends NativeParts>(result: T): Omit<T, keyof MessageParts> & MessageParts {
+  const { meta, data } = result;
+  defineLazily(result, "meta", meta);
+  defineLazily(result, "data", data);
+  return holdParts(result as unknown as Omit<T, keyof MessageParts> & MessageParts, { meta, data });
+}
+
+/** Parts as the addon takes them, without a look at those of an earlier result. */
+function bytesOf(message: MessageBytes): MessageBytes {
+  return (heldParts(message) as MessageBytes | undefined) ?? message;
 }
 
 /** The file that the addon was loaded from. Throws NativeError `STEMLINE_ADDON_NOT_LOADED` without one. */
