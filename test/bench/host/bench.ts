@@ -86,7 +86,7 @@ const settings = readSettings();
 buildIfStale();
 const results: Result[] = [];
 for (const chosen of cases.filter(({ name }) => name.includes(settings.filter))) {
-  const result = await withChain(chosen, (chain) => runCase(chain, chosen));
+  const result = await withChain({ ...chosen, numbered: false }, (chain) => runCase(chain, chosen));
   results.push(result);
   if (settings.json) console.log(JSON.stringify(result));
   else console.error(`${result.name}: done`);

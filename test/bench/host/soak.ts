@@ -39,7 +39,9 @@ export interface SoakReport {
  * of the operator in its turn; the operator's resident memory must stay as it is.
  */
 export function soak(seconds: number, progress: (text: string) => void = () => {}): Promise<SoakReport> {
-  return withChain({ partials: 1, emitEvery: null }, (chain) => soakChain(chain, seconds, progress));
+  return withChain({ partials: 1, emitEvery: null, numbered: true }, (chain) =>
+    soakChain(chain, seconds, progress),
+  );
 }
 
 async function soakChain(
