@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <new>
 
 #include "../zmq/pump.h"
 #include "addon_data.h"
@@ -132,6 +133,16 @@ ZmqSockets& sockets_of(Napi::Env env) {
   return *sockets;
 }
 
+// The result of `work`, whose bad_alloc is an error of JavaScript.
+template <class Work>
+auto with_memory(Napi::Env env, Work work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    throw Napi::Error(env, to_js_error(env, Status::error(StatusCode::out_of_memory, "not enough memory")));
+  }
+}
+
 uint32_t socket_argument(const Napi::CallbackInfo& info) {
   if (!info[0].IsNumber()) throw invalid_argument(info.Env(), "socket: expected a number");
   return info[0].As<Napi::Number>().Uint32Value();
@@ -151,7 +162,7 @@ void js_zmq_start(const Napi::CallbackInfo& info) {
   std::string why;
   const zmq::Library* const library = zmq::Library::find(why);
   if (library == nullptr) throw Napi::Error(info.Env(), to_js_error(info.Env(), Status::error(StatusCode::zmq_unavailable, why)));
-  data.zmq.sockets = new ZmqSockets(info.Env(), *library, info[0].As<Napi::Function>());
+  data.zmq.sockets = with_memory(info.Env(), [&] { return new ZmqSockets(info.Env(), *library, info[0].As<Napi::Function>()); });
 }
 
 Napi::Value js_zmq_open(const Napi::CallbackInfo& info) {
@@ -180,7 +191,9 @@ void js_zmq_send(const Napi::CallbackInfo& info) {
   if (!info[1].IsArray()) throw invalid_argument(info.Env(), "parts: expected an array");
   const Napi::Array array = info[1].As<Napi::Array>();
   zmq::Parts parts;
-  for (uint32_t i = 0; i < array.Length(); ++i) parts.push_back(part_argument(array.Get(i)));
+  with_memory(info.Env(), [&] {
+    for (uint32_t i = 0; i < array.Length(); ++i) parts.push_back(part_argument(array.Get(i)));
+  });
   if (parts.empty()) throw invalid_argument(info.Env(), "parts: expected at least one");
   sockets_of(info.Env()).pump().send(socket, std::move(parts));
 }

@@ -1,7 +1,7 @@
 #include "library.h"
 
-#include <dlfcn.h>
 #include <link.h>
+#include <uv.h>
 
 #include <mutex>
 #include <optional>
@@ -26,24 +26,25 @@ std::vector<std::string> loaded_addons() {
 
 class Loader {
  public:
-  explicit Loader(void* handle) : handle_(handle) {}
+  explicit Loader(uv_lib_t& opened) : opened_(opened) {}
 
   template <class Function>
   void get(Function*& function, const char* name) {
-    function = reinterpret_cast<Function*>(dlsym(handle_, name));
-    if (function == nullptr && missing_.empty()) missing_ = name;
+    void* address = nullptr;
+    if (uv_dlsym(&opened_, name, &address) != 0 && missing_.empty()) missing_ = name;
+    function = reinterpret_cast<Function*>(address);
   }
 
   const std::string& missing() const { return missing_; }
 
  private:
-  void* handle_;
+  uv_lib_t& opened_;
   std::string missing_;
 };
 
-std::optional<Library> load(void* handle, std::string& why) {
+std::optional<Library> load(uv_lib_t& opened, std::string& why) {
   Library library;
-  Loader loader(handle);
+  Loader loader(opened);
   loader.get(library.ctx_new, "zmq_ctx_new");
   loader.get(library.ctx_term, "zmq_ctx_term");
   loader.get(library.socket, "zmq_socket");
@@ -78,14 +79,17 @@ const Library* Library::find(std::string& why) {
   if (found) return &*found;
   why = "the zeromq package's addon was not loaded";
   for (const std::string& path : loaded_addons()) {
-    // Counts as a user of the library, which is never let go.
-    void* const handle = dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);
-    if (handle == nullptr) continue;
-    if (dlsym(handle, "zmq_version") != nullptr) {
-      found = load(handle, why);
-      if (found) return &*found;
+    // Through libuv: dlopen itself would tie the addon to the C library it was built with. What is loaded already is only
+    // counted once more, and that count is never let go.
+    uv_lib_t opened;
+    if (uv_dlopen(path.c_str(), &opened) == 0) {
+      void* version = nullptr;
+      if (uv_dlsym(&opened, "zmq_version", &version) == 0) {
+        found = load(opened, why);
+        if (found) return &*found;
+      }
     }
-    dlclose(handle);
+    uv_dlclose(&opened);
   }
   return nullptr;
 }

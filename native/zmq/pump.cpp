@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 namespace stemline::zmq {
 
@@ -70,12 +71,12 @@ bool send_part(const Library& library, void* socket, const SharedBytes& part, in
 
 Pump::Pump(const Library& library, std::function<void()> wake)
     : library_(library), context_(library.ctx_new()), wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), wake_(std::move(wake)) {
-  thread_ = std::thread([this] { run(); });
+  if (uv_thread_create(&thread_, [](void* self) { static_cast<Pump*>(self)->run(); }, this) != 0) throw std::bad_alloc();
 }
 
 Pump::~Pump() {
   command([this] { stopping_ = true; });
-  thread_.join();
+  uv_thread_join(&thread_);
   library_.ctx_term(context_);
   ::close(wake_fd_);
 }

@@ -2,12 +2,13 @@
 // never copied: received ones are the library's memory, sent ones the sender's, shared until the last holder is done.
 #pragma once
 
+#include <uv.h>
+
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -107,7 +108,8 @@ class Pump {
   std::vector<PollItem> items_;
   std::vector<uint32_t> monitored_;
 
-  std::thread thread_;
+  // Of libuv, as in library.cpp.
+  uv_thread_t thread_;
 };
 
 }  // namespace stemline::zmq
