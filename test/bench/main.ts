@@ -1,7 +1,7 @@
 // `npm run bench`: speed of the native core, through Node, in plain JavaScript and with NumPy, beside the machine's limits. See
 // docs/benchmarks.md.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -30,6 +30,7 @@ const repetitions = 9;
 const rounds = 3;
 
 const settings = readSettings();
+process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 141 : 1));
 try {
   await main();
 } catch (error) {
@@ -40,7 +41,7 @@ try {
 
 async function main(): Promise<void> {
   const loadBefore = loadavg()[0]!;
-  buildNative();
+  buildNative("stemline_bench", "stemline_bench_inputs");
   const python = findPython();
   const sources = {
     native: nativeNames(),
@@ -222,6 +223,8 @@ function readSettings() {
     }
     const seconds = Number(values.seconds);
     if (!(seconds > 0)) throw new Error(`--seconds: expected a number above 0, got "${values.seconds}"`);
+    // A page that cannot be written is told of before everything is measured.
+    if (values.report !== undefined) closeSync(openSync(values.report, "a"));
     const filter = values.filter === undefined ? null : new RegExp(values.filter);
     return { ...values, seconds, filter };
   } catch (error) {

@@ -5,8 +5,7 @@ import type { Samples } from "./figures.ts";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 const folder = "build-bench";
-const program = `${folder}/test/bench/native/stemline_bench`;
-const inputsProgram = `${folder}/test/bench/native/stemline_bench_inputs`;
+type Program = "stemline_bench" | "stemline_bench_inputs" | "stemline_instructions";
 
 /** What Google Benchmark writes as JSON, as far as we read it. */
 interface Report {
@@ -29,34 +28,35 @@ const factNames = [
 ] as const;
 export type Facts = Readonly<Record<(typeof factNames)[number], string>>;
 
-export function buildNative(): void {
+/** Builds programs for release. */
+export function buildNative(...programs: readonly Program[]): void {
   for (const step of [
     ["-S", ".", "-B", folder, "-DCMAKE_BUILD_TYPE=Release"],
-    ["--build", folder, "--parallel", "2", "--target", "stemline_bench_inputs"],
-    ["--build", folder, "--parallel", "2", "--target", "stemline_bench"],
+    ["--build", folder, "--parallel", "2", "--target", ...programs],
   ]) {
-    const { status, stdout, error } = spawnSync("cmake", step, {
-      cwd: root,
-      stdio: ["ignore", "pipe", "pipe"],
-      encoding: "utf8",
-    });
+    const { status, stdout, stderr, error } = spawnSync("cmake", step, { cwd: root, encoding: "utf8" });
     if (error !== undefined) throw new BenchError(`cmake could not be started: ${error.message}`);
-    if (status === 0 && stdout.includes("Google Benchmark is missing"))
+    if (stdout.includes("Google Benchmark is missing") && programs.includes("stemline_bench"))
       throw new BenchError(
         "Google Benchmark is missing: make tools, or as root apt-get install libbenchmark-dev",
       );
-    if (status !== 0) throw new BenchError(`cmake ${step.join(" ")} failed:\n${stdout}`);
+    if (status !== 0) throw new BenchError(`cmake ${step.join(" ")} failed:\n${stdout}${stderr}`);
   }
 }
 
+export function programPath(program: Program): string {
+  return `${folder}/test/bench/native/${program}`;
+}
+
 export function nativeNames(): string[] {
-  const { stdout } = spawnSync(program, ["--benchmark_list_tests"], { cwd: root, encoding: "utf8" });
+  const list = ["--benchmark_list_tests"];
+  const { stdout } = spawnSync(programPath("stemline_bench"), list, { cwd: root, encoding: "utf8" });
   return stdout.trim().split("\n");
 }
 
 /** Writes the messages of these keys into a folder. */
 export async function writeInputs(keys: readonly string[], into: string): Promise<void> {
-  if (keys.length > 0) await output(inputsProgram, [into, ...keys]);
+  if (keys.length > 0) await output(programPath("stemline_bench_inputs"), [into, ...keys]);
 }
 
 /** Repetitions of different benchmarks follow each other in random order. */
@@ -64,7 +64,7 @@ export async function runNative(
   names: readonly string[],
   { repetitions, seconds }: { readonly repetitions: number; readonly seconds: number },
 ): Promise<{ readonly facts: Facts; readonly samples: Samples[] }> {
-  const text = await output(program, [
+  const text = await output(programPath("stemline_bench"), [
     `--benchmark_filter=^(${names.map(escapeRegExp).join("|")})$`,
     "--benchmark_format=json",
     "--benchmark_enable_random_interleaving=true",
@@ -81,8 +81,8 @@ export async function runNative(
   return { facts, samples };
 }
 
-/** Standard output of a program that has to end well; what it writes on standard error is passed on if it does not. */
-export function output(command: string, args: readonly string[], nice: string = command): Promise<string> {
+/** Standard output of a program that has to end well. */
+export function output(command: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
     let out = "";
@@ -93,10 +93,10 @@ export function output(command: string, args: readonly string[], nice: string = 
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       complaints += text;
     });
-    child.on("error", (error) => reject(new BenchError(`${nice} could not be started: ${error.message}`)));
+    child.on("error", (error) => reject(new BenchError(`${command} could not be started: ${error.message}`)));
     child.on("close", (code, signal) => {
       if (code === 0) resolve(out);
-      else reject(new BenchError(`${nice} ended with ${signal ?? code}: ${complaints.trim()}`));
+      else reject(new BenchError(`${command} ended with ${signal ?? code}: ${complaints.trim()}`));
     });
   });
 }

@@ -1,4 +1,5 @@
-// A case is one named benchmark: its inputs are made when it is first wanted, and its answer is checked before it is timed.
+// A case is one named benchmark: its inputs are made when it is first wanted, and its answer is checked before it is
+// timed.
 #pragma once
 
 #include <functional>
@@ -21,8 +22,8 @@ struct Case {
   std::function<std::string()> check;
 };
 
-// Registers a benchmark with the library. `make` is called when it first runs, once for each thread. A wrong answer ends
-// the program. With two threads or more the library adds "/threads:N" to the name.
+// Registers a benchmark with the library. `make` is called when it first runs, once for each thread. A wrong answer
+// ends the program. With two threads or more the library adds "/threads:N" to the name.
 void register_case(const std::string& name, std::function<Case()> make, int threads = 1);
 
 // Makes the compiler believe that memory reachable from `value` is read.

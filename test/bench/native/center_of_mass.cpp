@@ -28,7 +28,8 @@ constexpr size_t block_frames = 512;
 
 constexpr float half_rows = crop_half_rows, half_columns = crop_half_columns;
 
-// sqrt(s) <= radius in float32 holds up to the largest s whose root rounds to the radius; a whole radius is its own root.
+// sqrt(s) <= radius in float32 holds up to the largest s whose root rounds to the radius; a whole radius is its own
+// root.
 float disk_limit() {
   float limit = half_rows * half_rows;
   for (float next = limit; std::sqrt(next) <= half_rows;

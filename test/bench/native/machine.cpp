@@ -89,6 +89,8 @@ std::string backend_names() {
 
 }  // namespace
 
+const char* compiler() { return STEMLINE_BENCH_COMPILER; }
+
 std::string level_name(Level level) {
   switch (level) {
     case Level::l1: return "l1";
@@ -131,7 +133,7 @@ std::vector<std::pair<std::string, std::string>> machine_facts() {
       {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
       {"hugePages", huge_pages.empty() ? "unknown" : huge_pages},
       {"loadAverage", load_average()},
-      {"compiler", STEMLINE_BENCH_COMPILER},
+      {"compiler", compiler()},
       {"build", STEMLINE_BENCH_BUILD},
       {"flags", STEMLINE_BENCH_FLAGS},
       {"backends", backend_names()},

@@ -18,6 +18,9 @@ std::string level_name(Level level);
 // Bytes that stay in that level and not in the one before.
 size_t level_bytes(Level level);
 
+// Name and version.
+const char* compiler();
+
 // Name and value of each fact.
 std::vector<std::pair<std::string, std::string>> machine_facts();
 

@@ -142,7 +142,8 @@ Case crc_case(const Backend& backend, uint32_t side) {
 // The same with so many sources and destinations, one after the other, that each is read from and written to DRAM.
 Case from_dram(const std::function<Case()>& make) {
   auto cases = std::make_shared<std::vector<Case>>();
-  for (double bytes = 0; bytes < static_cast<double>(level_bytes(Level::dram)); bytes += 2 * cases->back().amount.bytes) {
+  const double enough = static_cast<double>(level_bytes(Level::dram));
+  for (double bytes = 0; bytes < enough; bytes += 2 * cases->back().amount.bytes) {
     cases->push_back(make());
     cases->back().run();  // its pages exist from now on
   }
@@ -154,13 +155,14 @@ Case from_dram(const std::function<Case()>& make) {
 }  // namespace
 
 void register_wire() {
-  MessagePlan plan = real_message(10, 512);
+  const MessagePlan plan = real_message(10, 512);
   MessagePlan numbered = plan;
   numbered.numbered = true;
-  for (const auto& [suffix, header] : {std::pair{"/32768", plan}, std::pair{"/32768/numbered", numbered}}) {
-    register_case(std::string("decode/msgpack") + suffix, [=, header = header] { return decode_case(HeaderFormat::msgpack, header); });
-    register_case(std::string("decode/json") + suffix, [=, header = header] { return decode_case(HeaderFormat::json, header); });
-    register_case(std::string("encode/json") + suffix, [=, header = header] { return encode_case(header); });
+  for (const MessagePlan& header : {plan, numbered}) {
+    const std::string axes = header.numbered ? "/32768/numbered" : "/32768";
+    register_case("decode/msgpack" + axes, [=] { return decode_case(HeaderFormat::msgpack, header); });
+    register_case("decode/json" + axes, [=] { return decode_case(HeaderFormat::json, header); });
+    register_case("encode/json" + axes, [=] { return encode_case(header); });
   }
   for (const uint32_t side : {128u, 512u}) {
     const std::string axis = "/" + std::to_string(side);
@@ -172,7 +174,8 @@ void register_wire() {
   }
   register_case("npz/memcpy/512/dram", [] { return from_dram([] { return npz_memcpy_case(512); }); });
   const Backend* const best = usable_backends().front();
-  register_case(std::string("npz/") + best->name + "/512/dram", [=] { return from_dram([=] { return npz_case(*best, 512); }); });
+  register_case(std::string("npz/") + best->name + "/512/dram",
+                [=] { return from_dram([=] { return npz_case(*best, 512); }); });
 }
 
 }  // namespace bench
