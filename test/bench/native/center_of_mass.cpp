@@ -169,7 +169,7 @@ Case naive_case(const MessagePtr& message, Crop crop) {
 }
 
 Case stream_case(const MessagePtr& message) {
-  const size_t bytes = message->data_bytes() / 512 * 512;
+  const size_t bytes = message->data_bytes() / 2048 * 2048;
   const auto sum = std::make_shared<uint64_t>(0);
   Amount amount = amount_of(*message);
   amount.bytes = static_cast<double>(bytes);

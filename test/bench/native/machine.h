@@ -27,8 +27,9 @@ std::vector<std::pair<std::string, std::string>> machine_facts();
 // Best first.
 std::vector<const stemline::Backend*> usable_backends();
 
-// Sum of 64-bit words (wrapping) by the widest vector unit of this CPU; `size` is a multiple of 512 bytes. Nothing
-// reads memory faster on one thread, which makes it the limit that kernels are compared with.
+// Sum of 64-bit words (wrapping) by the widest vector unit of this CPU, in the way that is fastest for the level in
+// which so many bytes lie; `size` is a multiple of 2048 bytes. We know nothing that reads memory faster on one thread,
+// which makes it the limit that kernels are compared with.
 uint64_t stream_read(const uint8_t* bytes, size_t size);
 std::string stream_read_unit();
 
