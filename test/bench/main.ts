@@ -41,6 +41,8 @@ try {
 
 async function main(): Promise<void> {
   const loadBefore = loadavg()[0]!;
+  // Also tells of a missing addon before anything is measured.
+  const backend = defaultBackend();
   buildNative("stemline_bench", "stemline_bench_inputs");
   const python = findPython();
   const sources = {
@@ -89,7 +91,7 @@ async function main(): Promise<void> {
   }
   const measured = [...figuresOf(joinRounds(samples)), ...hostFigures];
   const figures = all.flatMap((name) => measured.find((figure) => figure.name === name) ?? []);
-  const machine = machineRecord(facts!, python, figures, loadBefore);
+  const machine = machineRecord({ facts: facts!, backend, python, figures, loadBefore });
 
   if (settings.json) {
     console.log(JSON.stringify({ machine }));
@@ -164,12 +166,19 @@ function jsonLines<Line>(text: string): Line[] {
     .map((line) => JSON.parse(line) as Line);
 }
 
-function machineRecord(
-  facts: Facts,
-  python: Python,
-  figures: readonly Figure[],
-  loadBefore: number,
-): MachineRecord {
+function machineRecord({
+  facts,
+  backend,
+  python,
+  figures,
+  loadBefore,
+}: {
+  readonly facts: Facts;
+  readonly backend: string;
+  readonly python: Python;
+  readonly figures: readonly Figure[];
+  readonly loadBefore: number;
+}): MachineRecord {
   const clock = figures.find(({ name }) => name === "limit/clock")!.eventsPerSecond!;
   return {
     date: new Date().toISOString(),
@@ -178,7 +187,7 @@ function machineRecord(
     loadAverage: `${loadBefore.toFixed(2)} before, ${loadavg()[0]!.toFixed(2)} after`,
     clock: `${(clock * 1e-9).toFixed(2)} GHz`,
     node: process.version,
-    backend: defaultBackend(),
+    backend,
     numpy: "why" in python ? `left out: ${python.why}` : python.version,
     noisy: `${figures.filter(isNoisy).length} of ${figures.length} figures`,
   };

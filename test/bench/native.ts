@@ -1,4 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BenchError } from "./errors.ts";
 import type { Samples } from "./figures.ts";
@@ -28,14 +30,18 @@ const factNames = [
 ] as const;
 export type Facts = Readonly<Record<(typeof factNames)[number], string>>;
 
-/** Builds programs for release. */
+/** Builds programs for release. Others may want to build in the same folder at the same time. */
 export function buildNative(...programs: readonly Program[]): void {
+  mkdirSync(join(root, folder), { recursive: true });
   for (const step of [
     ["-S", ".", "-B", folder, "-DCMAKE_BUILD_TYPE=Release"],
     ["--build", folder, "--parallel", "2", "--target", ...programs],
   ]) {
-    const { status, stdout, stderr, error } = spawnSync("cmake", step, { cwd: root, encoding: "utf8" });
-    if (error !== undefined) throw new BenchError(`cmake could not be started: ${error.message}`);
+    const { status, stdout, stderr, error } = spawnSync("flock", [folder, "cmake", ...step], {
+      cwd: root,
+      encoding: "utf8",
+    });
+    if (error !== undefined) throw new BenchError(`flock could not be started: ${error.message}`);
     if (stdout.includes("Google Benchmark is missing") && programs.includes("stemline_bench"))
       throw new BenchError(
         "Google Benchmark is missing: make tools, or as root apt-get install libbenchmark-dev",
