@@ -88,9 +88,13 @@ export async function runNative(
 }
 
 /** Standard output of a program that has to end well. */
-export function output(command: string, args: readonly string[]): Promise<string> {
+export function output(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
     let out = "";
     let complaints = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => {

@@ -31,7 +31,7 @@ const style = `
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto; padding: 0 1.25rem;
   max-width: 76rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; } p { max-width: 60rem; color: var(--soft); }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; } svg { width: 100%; height: auto; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1rem; } svg { width: 100%; height: auto; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .title { font-size: 14px; font-weight: 600; }
 svg .tick { fill: var(--soft); font-size: 11px; } .grid { stroke: var(--rule); } .line { fill: none; stroke-width: 2; }
 .leader { fill: none; stroke-width: 1; opacity: .6; } .limit { stroke: var(--soft); stroke-dasharray: 6 4; } svg text.limit { fill: var(--soft); stroke: none; }

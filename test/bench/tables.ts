@@ -79,10 +79,11 @@ function figureRow(figure: Figure): string[] {
   ];
 }
 
-/** Three significant digits, no exponent. */
+/** Two or three significant digits. */
 function number(value: number | null, scale = 1): string {
   if (value === null) return "";
   const scaled = value * scale;
   if (scaled >= 100) return scaled.toFixed(0);
-  return scaled.toFixed(scaled >= 10 ? 1 : scaled >= 1 ? 2 : 3);
+  if (scaled >= 1) return scaled.toFixed(scaled >= 10 ? 1 : 2);
+  return String(Number(scaled.toPrecision(2)));
 }
