@@ -1,0 +1,106 @@
+// The form of a COMPartial message between stemline operators: the positions of the batch instead of the whole scan, and
+// what differs between frames as columns instead of a JSON header for each. docs/protocol.md has the bytes.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+#include "batch_header.h"
+#include "buffer_pool.h"
+#include "status.h"
+
+namespace stemline {
+
+// Name and version of the form. A change that a reader of this version could not read exactly gets another one.
+inline constexpr std::string_view com_positions_format = "stemline-com-partial-1";
+
+// The columns of the data, in this order. Each begins at a multiple of 8 bytes; the last three may be absent.
+enum class ComColumn : uint8_t {
+  position,           // uint32, one for each entry: row-major scan position, ascending
+  count,              // uint32: events behind the means
+  mean_column,        // float32, detector pixels; NaN where count is 0
+  mean_row,           // float32
+  entry,              // uint32, one for each frame: index of its position among the entries
+  size,               // uint32: bytes of the frame's events
+  modules,            // uint32: index into the meta's lists of modules; absent if there is one list
+  frame_number,       // uint64, two's complement if negative; absent if no frame has one
+  frame_number_sign,  // int8: -1 for a negative number, 0 for none, 1; absent if all are 1
+};
+inline constexpr size_t com_column_count = 9;
+
+// Where the columns are in the data.
+struct ComColumns {
+  size_t entries = 0;
+  size_t frames = 0;
+  bool present[com_column_count] = {};
+  size_t offset[com_column_count] = {};  // bytes
+  size_t size = 0;                       // of the whole data, bytes
+
+  // Sets offsets and size from the numbers and what is present, which together take less than 2^63 bytes.
+  void lay_out();
+
+  bool has(ComColumn column) const { return present[static_cast<size_t>(column)]; }
+  size_t at(ComColumn column) const { return offset[static_cast<size_t>(column)]; }
+};
+
+// A message under construction.
+class ComPositionsWriter {
+ public:
+  // Takes the frames over from `header`, which has to outlive the writer. All of them lie in the `range` positions from
+  // `lowest` on. Throws std::bad_alloc, as the other calls do.
+  ComPositionsWriter(const BatchHeader& header, uint32_t lowest, size_t range, BufferPool& pool);
+
+  // Positions that have a frame, ascending.
+  size_t entries() const { return columns_.entries; }
+  uint32_t position(size_t entry) const;
+
+  // Sets the result of a position, once for each entry. Means are in detector pixels, NaN if `count` is 0.
+  void set(size_t entry, float mean_column, float mean_row, uint32_t count);
+
+  PooledBuffer meta() const;
+  PooledBuffer data() { return std::move(data_); }
+
+ private:
+  template <class T>
+  void store(ComColumn column, size_t index, T value) const {
+    std::memcpy(data_.data() + columns_.at(column) + index * sizeof(T), &value, sizeof(T));
+  }
+
+  const BatchHeader& header_;
+  BufferPool& pool_;
+  ComColumns columns_;
+  PooledBuffer data_;
+};
+
+// A message that was read; the data stays the caller's and is read in place.
+struct ComPositions {
+  BatchHeader header;  // has frames only if they were asked for
+  ComColumns columns;
+  std::span<const uint8_t> data;
+
+  uint32_t position(size_t entry) const { return load<uint32_t>(ComColumn::position, entry); }
+  uint32_t count(size_t entry) const { return load<uint32_t>(ComColumn::count, entry); }
+  float mean_column(size_t entry) const { return load<float>(ComColumn::mean_column, entry); }
+  float mean_row(size_t entry) const { return load<float>(ComColumn::mean_row, entry); }
+
+  // One item of a column that is present.
+  template <class T>
+  T load(ComColumn column, size_t index) const {
+    T value;
+    std::memcpy(&value, data.data() + columns.at(column) + index * sizeof(T), sizeof(T));
+    return value;
+  }
+};
+
+// True if a COMPartial message's meta says that it is of this form, in whichever version: its first member is `format`.
+bool is_com_positions(std::span<const uint8_t> meta);
+
+// Reads and checks a message: afterwards every entry is in the scan and has a frame, every mean lies on the detector,
+// no count is larger than the events of the position's frames, and sizes add up. `with_frames` fills header.frames(), to
+// write their headers. Throws std::bad_alloc only.
+Status read_com_positions(std::span<const uint8_t> meta, std::span<const uint8_t> data, bool with_frames, BufferPool& pool,
+                          ComPositions& message);
+
+}  // namespace stemline
