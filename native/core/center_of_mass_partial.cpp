@@ -260,10 +260,14 @@ class Partial {
 
   void write_positions() {
     ComPositionsWriter writer(header_, lowest_position_, position_count_, pool_);
-    for (size_t entry = 0; entry < writer.entries(); ++entry) {
-      const PositionSums& position = sums()[writer.position(entry) - lowest_position_];
-      writer.set(entry, mean(position.column_sum, position.count), mean(position.row_sum, position.count),
-                 static_cast<uint32_t>(position.count));
+    const std::span<const uint32_t> positions = writer.positions();
+    const std::span<uint32_t> counts = writer.counts();
+    const std::span<float> mean_columns = writer.mean_columns(), mean_rows = writer.mean_rows();
+    for (size_t entry = 0; entry < positions.size(); ++entry) {
+      const PositionSums& position = sums()[positions[entry] - lowest_position_];
+      counts[entry] = static_cast<uint32_t>(position.count);
+      mean_columns[entry] = mean(position.column_sum, position.count);
+      mean_rows[entry] = mean(position.row_sum, position.count);
     }
     result_.meta = writer.meta();
     result_.data = writer.data();

@@ -106,10 +106,11 @@ struct ComReducer::Scan {
 
   void add(ComPositions& message, bool keep_headers) {
     begin_message(message.header, message.columns.frames);
+    const ComColumnView<uint32_t> indices = message.positions(), counts = message.counts();
+    const ComColumnView<float> mean_columns = message.mean_columns(), mean_rows = message.mean_rows();
     for (size_t entry = 0; entry < message.columns.entries; ++entry) {
-      const uint32_t index = message.position(entry);
-      see(index);
-      add_means(index, message.mean_column(entry), message.mean_row(entry), message.count(entry));
+      see(indices[entry]);
+      add_means(indices[entry], mean_columns[entry], mean_rows[entry], counts[entry]);
     }
     if (keep_headers) headers.push_back(std::move(message.header));
   }

@@ -71,40 +71,29 @@ ComPositionsWriter::ComPositionsWriter(const BatchHeader& header, uint32_t lowes
     if (end > 0) std::memset(data_.data() + end - column_alignment, 0, column_alignment);
   }
 
+  const std::span<uint32_t> positions = column<uint32_t>(ComColumn::position, columns_.entries);
   uint32_t entry = 0;
-  for (size_t i = 0; entry < columns_.entries; ++i) {
+  for (size_t i = 0; entry < positions.size(); ++i) {
     if (entry_of[i] == 0) continue;
-    store(ComColumn::position, entry, static_cast<uint32_t>(lowest + i));
+    positions[entry] = static_cast<uint32_t>(lowest + i);
     entry_of[i] = entry++;
   }
-  for (size_t i = 0; i < frames.size(); ++i) {
-    store(ComColumn::entry, i, entry_of[header.position(frames[i]) - lowest]);
-    store(ComColumn::size, i, frames[i].size);
-  }
-  if (columns_.has(ComColumn::modules)) {
-    for (size_t i = 0; i < frames.size(); ++i) store(ComColumn::modules, i, uint32_t{frames[i].modules});
-  }
-  if (columns_.has(ComColumn::frame_number)) {
-    for (size_t i = 0; i < frames.size(); ++i) store(ComColumn::frame_number, i, frames[i].frame_number);
-  }
-  if (columns_.has(ComColumn::frame_number_sign)) {
-    for (size_t i = 0; i < frames.size(); ++i) {
-      const int sign = frames[i].has_frame_number == 0 ? 0 : frames[i].frame_number_negative != 0 ? -1 : 1;
-      store(ComColumn::frame_number_sign, i, static_cast<int8_t>(sign));
-    }
-  }
+  fill_frames<uint32_t>(ComColumn::entry, [&](const FrameRecord& frame) { return entry_of[header_.position(frame) - lowest]; });
+  fill_frames<uint32_t>(ComColumn::size, [](const FrameRecord& frame) { return frame.size; });
+  fill_frames<uint32_t>(ComColumn::modules, [](const FrameRecord& frame) { return frame.modules; });
+  fill_frames<uint64_t>(ComColumn::frame_number, [](const FrameRecord& frame) { return frame.frame_number; });
+  fill_frames<int8_t>(ComColumn::frame_number_sign, [](const FrameRecord& frame) {
+    return frame.has_frame_number == 0 ? int8_t{0} : frame.frame_number_negative != 0 ? int8_t{-1} : int8_t{1};
+  });
 }
 
-uint32_t ComPositionsWriter::position(size_t entry) const {
-  uint32_t position;
-  std::memcpy(&position, data_.data() + columns_.at(ComColumn::position) + entry * sizeof position, sizeof position);
-  return position;
-}
-
-void ComPositionsWriter::set(size_t entry, float mean_column, float mean_row, uint32_t count) {
-  store(ComColumn::count, entry, count);
-  store(ComColumn::mean_column, entry, mean_column);
-  store(ComColumn::mean_row, entry, mean_row);
+// Fills a column of frames, if it is present.
+template <class T, class Value>
+void ComPositionsWriter::fill_frames(ComColumn which, Value value) {
+  if (!columns_.has(which)) return;
+  const std::span<T> items = column<T>(which, columns_.frames);
+  const FrameRecord* const frames = header_.frames().data();
+  for (size_t i = 0; i < items.size(); ++i) items[i] = value(frames[i]);
 }
 
 PooledBuffer ComPositionsWriter::meta() const {
@@ -376,11 +365,11 @@ class Reader {
     per_entry_ = pool_.take_array<EntryFrames>(columns_.entries);
     const std::span<EntryFrames> per_entry = per_entry_.as<EntryFrames>(columns_.entries);
     std::memset(per_entry_.data(), 0, per_entry.size_bytes());
+    const ComColumnView<uint32_t> entries = message_.column<uint32_t>(ComColumn::entry), sizes = message_.column<uint32_t>(ComColumn::size);
     uint64_t total = 0;
     for (size_t i = 0; i < columns_.frames; ++i) {
-      const uint32_t entry = message_.load<uint32_t>(ComColumn::entry, i);
-      const uint32_t size = message_.load<uint32_t>(ComColumn::size, i);
-      if (entry >= columns_.entries) {
+      const uint32_t entry = entries[i], size = sizes[i];
+      if (entry >= per_entry.size()) {
         return wrong_frame(i, "entry is " + std::to_string(entry) + ", expected less than " + std::to_string(columns_.entries));
       }
       if (size % event_size != 0) {
@@ -404,14 +393,17 @@ class Reader {
   }
 
   Status check_optional_columns() const {
+    const ComColumnView<uint32_t> lists = message_.column<uint32_t>(ComColumn::modules);
     for (size_t i = 0; columns_.has(ComColumn::modules) && i < columns_.frames; ++i) {
-      const uint32_t modules = message_.load<uint32_t>(ComColumn::modules, i);
+      const uint32_t modules = lists[i];
       if (modules < header_.modules.size()) continue;
       return wrong_frame(i, "modules is " + std::to_string(modules) + ", expected less than " + std::to_string(header_.modules.size()));
     }
+    const ComColumnView<uint64_t> numbers = message_.column<uint64_t>(ComColumn::frame_number);
+    const ComColumnView<int8_t> signs = message_.column<int8_t>(ComColumn::frame_number_sign);
     for (size_t i = 0; columns_.has(ComColumn::frame_number_sign) && i < columns_.frames; ++i) {
-      const int sign = message_.load<int8_t>(ComColumn::frame_number_sign, i);
-      const uint64_t number = message_.load<uint64_t>(ComColumn::frame_number, i);
+      const int sign = signs[i];
+      const uint64_t number = numbers[i];
       const bool agrees = sign == 1 || (sign == 0 && number == 0) || (sign == -1 && number >> 63 == 1);
       if (agrees) continue;
       return wrong_frame(i, "frame_number_sign is " + std::to_string(sign) + " beside the number " + std::to_string(number) +
@@ -424,11 +416,12 @@ class Reader {
     const std::span<const EntryFrames> per_entry = per_entry_.as<EntryFrames>(columns_.entries);
     const uint64_t positions = header_.scan_positions();
     const float last_column = static_cast<float>(header_.frame_columns - 1), last_row = static_cast<float>(header_.frame_rows - 1);
+    const ComColumnView<uint32_t> all_positions = message_.positions(), counts = message_.counts();
+    const ComColumnView<float> mean_columns = message_.mean_columns(), mean_rows = message_.mean_rows();
     int64_t before = -1;
-    for (size_t i = 0; i < columns_.entries; ++i) {
-      const uint32_t position = message_.position(i);
-      const uint32_t count = message_.count(i);
-      const float column = message_.mean_column(i), row = message_.mean_row(i);
+    for (size_t i = 0; i < per_entry.size(); ++i) {
+      const uint32_t position = all_positions[i], count = counts[i];
+      const float column = mean_columns[i], row = mean_rows[i];
       const auto place = [&] { return "entry " + std::to_string(i) + ", scan position " + std::to_string(position); };
       if (position >= positions) {
         return Status::error(StatusCode::scan_position, place() + " lies outside the scan of " + std::to_string(header_.scan_rows) +
@@ -457,19 +450,23 @@ class Reader {
   void make_frames() {
     header_.storage = pool_.take_array<FrameRecord>(columns_.frames);
     header_.frame_count = columns_.frames;
+    const ComColumnView<uint32_t> positions = message_.positions(), entries = message_.column<uint32_t>(ComColumn::entry),
+                                  sizes = message_.column<uint32_t>(ComColumn::size), lists = message_.column<uint32_t>(ComColumn::modules);
+    const ComColumnView<uint64_t> numbers = message_.column<uint64_t>(ComColumn::frame_number);
+    const ComColumnView<int8_t> signs = message_.column<int8_t>(ComColumn::frame_number_sign);
     uint64_t offset = 0;
     for (size_t i = 0; i < columns_.frames; ++i) {
       FrameRecord frame;
-      const uint32_t position = message_.position(message_.load<uint32_t>(ComColumn::entry, i));
+      const uint32_t position = positions[entries[i]];
       frame.row = position / header_.scan_columns;
       frame.column = position % header_.scan_columns;
-      frame.size = message_.load<uint32_t>(ComColumn::size, i);
+      frame.size = sizes[i];
       frame.offset = offset;
       offset += frame.size;
-      if (columns_.has(ComColumn::modules)) frame.modules = message_.load<uint32_t>(ComColumn::modules, i) & 0x3fffffff;
+      if (columns_.has(ComColumn::modules)) frame.modules = lists[i] & 0x3fffffff;
       if (columns_.has(ComColumn::frame_number)) {
-        const int sign = columns_.has(ComColumn::frame_number_sign) ? message_.load<int8_t>(ComColumn::frame_number_sign, i) : 1;
-        frame.frame_number = message_.load<uint64_t>(ComColumn::frame_number, i);
+        const int sign = columns_.has(ComColumn::frame_number_sign) ? signs[i] : 1;
+        frame.frame_number = numbers[i];
         frame.has_frame_number = sign != 0;
         frame.frame_number_negative = sign < 0;
       }

@@ -53,25 +53,46 @@ class ComPositionsWriter {
   ComPositionsWriter(const BatchHeader& header, uint32_t lowest, size_t range, BufferPool& pool);
 
   // Positions that have a frame, ascending.
-  size_t entries() const { return columns_.entries; }
-  uint32_t position(size_t entry) const;
+  std::span<const uint32_t> positions() const { return column<uint32_t>(ComColumn::position, columns_.entries); }
 
-  // Sets the result of a position, once for each entry. Means are in detector pixels, NaN if `count` is 0.
-  void set(size_t entry, float mean_column, float mean_row, uint32_t count);
+  // For each of them the result, which the caller fills in. Means are in detector pixels, NaN if the count is 0.
+  std::span<uint32_t> counts() const { return column<uint32_t>(ComColumn::count, columns_.entries); }
+  std::span<float> mean_columns() const { return column<float>(ComColumn::mean_column, columns_.entries); }
+  std::span<float> mean_rows() const { return column<float>(ComColumn::mean_row, columns_.entries); }
 
   PooledBuffer meta() const;
   PooledBuffer data() { return std::move(data_); }
 
  private:
+  // Aligned, as buffers of the pool are.
   template <class T>
-  void store(ComColumn column, size_t index, T value) const {
-    std::memcpy(data_.data() + columns_.at(column) + index * sizeof(T), &value, sizeof(T));
+  std::span<T> column(ComColumn column, size_t length) const {
+    return {reinterpret_cast<T*>(data_.data() + columns_.at(column)), length};
   }
+
+  template <class T, class Value>
+  void fill_frames(ComColumn column, Value value);
 
   const BatchHeader& header_;
   BufferPool& pool_;
   ComColumns columns_;
   PooledBuffer data_;
+};
+
+// Items of a column in place, not necessarily aligned.
+template <class T>
+class ComColumnView {
+ public:
+  explicit ComColumnView(const uint8_t* begin) : begin_(begin) {}
+
+  T operator[](size_t index) const {
+    T value;
+    std::memcpy(&value, begin_ + index * sizeof(T), sizeof(T));
+    return value;
+  }
+
+ private:
+  const uint8_t* begin_;
 };
 
 // A message that was read; the data stays the caller's and is read in place.
@@ -80,17 +101,15 @@ struct ComPositions {
   ComColumns columns;
   std::span<const uint8_t> data;
 
-  uint32_t position(size_t entry) const { return load<uint32_t>(ComColumn::position, entry); }
-  uint32_t count(size_t entry) const { return load<uint32_t>(ComColumn::count, entry); }
-  float mean_column(size_t entry) const { return load<float>(ComColumn::mean_column, entry); }
-  float mean_row(size_t entry) const { return load<float>(ComColumn::mean_row, entry); }
+  ComColumnView<uint32_t> positions() const { return column<uint32_t>(ComColumn::position); }
+  ComColumnView<uint32_t> counts() const { return column<uint32_t>(ComColumn::count); }
+  ComColumnView<float> mean_columns() const { return column<float>(ComColumn::mean_column); }
+  ComColumnView<float> mean_rows() const { return column<float>(ComColumn::mean_row); }
 
-  // One item of a column that is present.
+  // A column of type T. Only one that is present has items.
   template <class T>
-  T load(ComColumn column, size_t index) const {
-    T value;
-    std::memcpy(&value, data.data() + columns.at(column) + index * sizeof(T), sizeof(T));
-    return value;
+  ComColumnView<T> column(ComColumn column) const {
+    return ComColumnView<T>(data.data() + columns.at(column));
   }
 };
 

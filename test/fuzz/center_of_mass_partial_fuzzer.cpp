@@ -104,10 +104,10 @@ void check_positions_form(std::span<const uint8_t> meta, std::span<const uint8_t
   uint64_t counted = 0, expected = 0;
   for (const uint32_t events : count) expected += events;
   for (size_t entry = 0; entry < message.columns.entries; ++entry) {
-    const uint32_t position = message.position(entry);
-    counted += message.count(entry);
-    require(message.count(entry) == count[position], "same count");
-    const float column = message.mean_column(entry), row = message.mean_row(entry);
+    const uint32_t position = message.positions()[entry];
+    counted += message.counts()[entry];
+    require(message.counts()[entry] == count[position], "same count");
+    const float column = message.mean_columns()[entry], row = message.mean_rows()[entry];
     require(std::memcmp(&column, &com[position], 4) == 0 && std::memcmp(&row, &com[count.size() + position], 4) == 0, "same means");
   }
   require(counted == expected, "no position is left out");
