@@ -107,6 +107,21 @@ TEST_CASE("the message of a small batch, byte for byte") {
   CHECK(difference(message.data, expected) == "");
 }
 
+TEST_CASE("numbers below zero, beyond 2^63 and absent, and lists of modules, have columns of their own") {
+  Batch batch = small_batch();
+  batch.frames[0].frame_number.reset();
+  batch.frames[1].frame_number = -3;
+  batch.frames[2].frame_number = (Int{1} << 64) - 3;
+  batch.frames[3].modules = {};
+  const Message message = partial_message(batch, ComPartialForm::positions);
+  const reference::ComPositionsMessage expected = com_positions(batch, center_of_mass(batch, {}));
+  CHECK(difference(text_of(message.meta), reference::json_text(expected.meta)) == "");
+  CHECK(difference(message.data, expected.data) == "");
+  stemline::ComPositions read;
+  check_ok(read_com_positions(message.meta, message.data, true, pool(), read));
+  CHECK(difference(text_of(copy_of(encode_batch_header_json(read.header, pool()))), reference::json_text(batch_value(batch))) == "");
+}
+
 TEST_CASE("messages are as described, on every backend, whatever is cropped or dropped") {
   for_random_cases("positions form", 300, [](Random& random) {
     BatchKnobs knobs;
