@@ -17,6 +17,7 @@
       "native/core/buffer_pool.cpp",
       "native/core/center_of_mass_partial.cpp",
       "native/core/center_of_mass_reduce.cpp",
+      "native/core/com_positions.cpp",
       "native/core/events.cpp",
       "native/core/neon/backend.cpp",
       "native/core/npz.cpp",

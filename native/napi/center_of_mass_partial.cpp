@@ -56,6 +56,7 @@ Napi::Value js_center_of_mass_partial(const Napi::CallbackInfo& info) {
   options.crop_to = pair_members(object, "cropX", "cropY");
   options.init_center = pair_members(object, "centerX", "centerY");
   options.crop_shape = boolean_member(object, "disk").value_or(false) ? CropShape::disk : CropShape::box;
+  options.form = boolean_member(object, "positions").value_or(false) ? ComPartialForm::positions : ComPartialForm::scan;
   options.replace_nans = boolean_member(object, "replaceNaNs").value_or(false);
   options.drop_invalid_frames = boolean_member(object, "dropInvalidFrames").value_or(false);
   options.backend = &backend_member(object);

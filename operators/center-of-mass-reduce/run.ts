@@ -1,9 +1,10 @@
 import { boolean, defineOperator, integer, messageFrom } from "stemline";
-import { ComReducer, comPartialParts } from "stemline/distiller";
+import { ComReducer, comPartialParts, comPartialPositions } from "stemline/distiller";
 
 /** Joins the partial centres of mass of a scan into one map: com_partial -> com. */
 export default defineOperator({
   inputs: ["in"],
+  accepts: { in: [comPartialPositions] },
   outputs: ["com"],
   parameters: {
     emit_every: integer({ default: 50 }),

@@ -5,14 +5,15 @@ import { viewOf } from "../wire/bytes.ts";
 import { type NpzArray, type NpzData, readNpz, writeNpz } from "./npz.ts";
 
 /**
- * Joins the COMPartial messages of a scan, exactly: means are weighted by their `count` arrays, or without such an array
- * by frames that held events. Bounded: at most `maxConcurrentScans` scans are under way. Calls are worked off one after
+ * Joins the COMPartial messages of a scan, exactly: means are weighted by their counts of events, or without those by
+ * frames that held events. Bounded: at most `maxConcurrentScans` scans are under way. Calls are worked off one after
  * another, in the order they were made.
  *
- * In: COMPartial messages, `meta` the batch header as JSON and `data` an .npz with `com`, float (2, rows, columns), plane
- * 0 the mean column and plane 1 the mean row in detector pixels; and perhaps `count`, whole numbers (rows, columns). Any
- * .npz that numpy reads will do; the layout that numpy and we write ourselves is read in place by native code, another
- * one is brought into it first. Inputs may be neither written to nor transferred until the promise settles.
+ * In: COMPartial messages, of either form as they come, with the same result. Those of the whole scan: `meta` the batch
+ * header as JSON and `data` an .npz with `com`, float (2, rows, columns), plane 0 the mean column and plane 1 the mean row
+ * in detector pixels; and perhaps `count`, whole numbers (rows, columns). Any .npz that numpy reads will do; the layout
+ * that numpy and we write ourselves is read in place by native code, another one is brought into it first. Those of the
+ * form `comPartialPositions`: docs/protocol.md. Inputs may be neither written to nor transferred until the promise settles.
  * Out: COM messages, `meta` JSON and `data` an .npz with `com`, float32; both belong to the caller.
  */
 export class ComReducer {

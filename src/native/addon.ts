@@ -42,6 +42,7 @@ export interface PartialOptions {
   readonly centerX?: number;
   readonly centerY?: number;
   readonly disk?: boolean;
+  readonly positions?: boolean;
   readonly replaceNaNs?: boolean;
   readonly dropInvalidFrames?: boolean;
   readonly backend?: string;

@@ -15,6 +15,9 @@ import type {
 } from "./addon.ts";
 import { cudaLibraryPath, findAddon, loadAddon } from "./loader.ts";
 
+/** Name and version of the form of COMPartial messages that has the positions of the batch alone; see docs/protocol.md. */
+export const comPartialPositions = "stemline-com-partial-1";
+
 /** How `centerOfMassPartial` selects events and treats what is wrong or missing. */
 export interface CenterOfMassPartialOptions {
   /** Half size of the crop in pixels, [along rows, along columns]; of a disk, the larger is the radius. Default: no crop. */
@@ -23,7 +26,12 @@ export interface CenterOfMassPartialOptions {
   readonly initCenter?: readonly [number, number];
   /** `box` as stempy 3.4.1 (default), `disk` as stempy 3.4.2. */
   readonly cropShape?: "box" | "disk";
-  /** Fill positions without events with the mean of the others. Default false: they are NaN. */
+  /**
+   * `scan` (default): the arrays of the whole scan, which every reader of COMPartial messages takes. `positions`: those of
+   * the batch alone, in the form `comPartialPositions`, for readers that accept it.
+   */
+  readonly form?: "scan" | "positions";
+  /** Fill positions without events with the mean of the others. Default false: they are NaN. Not with `positions`. */
   readonly replaceNaNs?: boolean;
   /** What to do with a frame outside the scan or with events outside the detector. Default `reject`. */
   readonly invalidFrames?: "reject" | "drop";
@@ -50,7 +58,8 @@ export interface ComReducerOptions {
  *
  * In: a BatchedFrames message, `meta` MessagePack and `data` the concatenated events. Out: a COMPartial message, `meta`
  * the batch header as JSON and `data` an .npz with `com`, float32 (2, rows, columns): plane 0 the mean column, plane 1
- * the mean row, detector pixels, NaN where no event counts; and `count`, uint32 (rows, columns), the events that do.
+ * the mean row, detector pixels, NaN where no event counts; and `count`, uint32 (rows, columns), the events that do. With
+ * `form: "positions"`, columns of the positions and frames of the batch, see docs/protocol.md.
  * The inputs are read in place: they may be neither written to nor transferred until the promise settles. The outputs
  * belong to the caller.
  *
@@ -63,6 +72,7 @@ export async function centerOfMassPartial(
 ): Promise<PartialResult> {
   const native: { -readonly [K in keyof PartialOptions]: PartialOptions[K] } = {
     disk: readChoice("cropShape", options.cropShape ?? "box", ["box", "disk"]) === "disk",
+    positions: readChoice("form", options.form ?? "scan", ["scan", "positions"]) === "positions",
     replaceNaNs: options.replaceNaNs ?? false,
     dropInvalidFrames:
       readChoice("invalidFrames", options.invalidFrames ?? "reject", ["reject", "drop"]) === "drop",
@@ -106,7 +116,7 @@ export function decodeBatch(meta: Uint8Array, dataLength: number): DecodedBatch 
 }
 
 /**
- * Joins the COMPartial messages of a scan, exactly: means are weighted by their `count` arrays. Bounded: at most
+ * Joins the COMPartial messages of a scan, in either form, exactly: means are weighted by their counts. Bounded: at most
  * `maxConcurrentScans` scans are under way. Calls are worked off one after another, in the order they were made.
  */
 export class ComReducer {
