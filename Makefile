@@ -1,7 +1,7 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`. `make help` lists the others.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build demo test test-unit test-native test-addon test-node24 test-package test-images lint format tools
+.PHONY: help build demo test test-unit test-native test-instructions test-addon test-node24 test-package test-images lint format tools
 .PHONY: prebuilds prebuild-x64 prebuild-arm64 container-tools setup operators operator operator-named push-operators
 .PHONY: bench bench-host soak clean
 
@@ -14,7 +14,7 @@ TS_SOURCES := $(shell find src -name '*.ts') tsdown.config.ts
 
 help:
 	@echo "make demo      simulate a counted 4D-STEM scan, run the centre-of-mass pipeline over it, leave pictures in $(OUT)"
-	@echo "make test      all tests: unit, golden data, command line, operator host, C++ with sanitizers, fuzzers, emulated NEON"
+	@echo "make test      all tests: unit, golden data, command line, operator host, C++ with sanitizers, fuzzers, emulated NEON, instruction counts"
 	@echo "make lint      format, lint and type checks"
 	@echo "make bench     speed of every backend and of the whole path, beside the machine's limits"
 	@echo "make bench-host  speed, latency and memory of operator processes, beside the limit of the transport"
@@ -54,13 +54,16 @@ demo: build
 tools:
 	scripts/install-tools.sh
 
-test: lint test-unit test-native test-addon
+test: lint test-unit test-native test-instructions test-addon
 
 test-unit: build tools
 	$(NPX) vitest run --reporter=default --reporter=json --outputFile.json=build-test/vitest.json
 
 test-native: tools
 	scripts/test-native.sh
+
+test-instructions: node_modules/.package-lock.json tools
+	npm run --silent count-instructions
 
 test-addon: build tools
 	scripts/test-addon-asan.sh
@@ -108,7 +111,7 @@ format: node_modules/.package-lock.json
 	$(NPX) biome check --write .
 
 bench: build tools
-	node scripts/bench.mjs
+	npm run bench
 
 bench-host: build tools
 	npm run bench:host

@@ -17,6 +17,7 @@
       "native/core/buffer_pool.cpp",
       "native/core/center_of_mass_partial.cpp",
       "native/core/center_of_mass_reduce.cpp",
+      "native/core/com_positions.cpp",
       "native/core/events.cpp",
       "native/core/neon/backend.cpp",
       "native/core/npz.cpp",
@@ -34,7 +35,11 @@
       "native/napi/decode_batch.cpp",
       "native/napi/error.cpp",
       "native/napi/job.cpp",
-      "native/napi/single_threaded.cpp"
+      "native/napi/native_bytes.cpp",
+      "native/napi/single_threaded.cpp",
+      "native/napi/zmq_sockets.cpp",
+      "native/zmq/library.cpp",
+      "native/zmq/pump.cpp"
     ]
   }
 }

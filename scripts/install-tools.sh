@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what tests and benchmarks need beyond Node, g++ and cmake, from Debian's packages: what the C++ tests are built
-# with, the NATS server of the host's tests, and the libraries of a Python peer. Where that is not possible it says what is
-# missing; C++ tests then name the parts they skip, the host's tests fail, and with CI=true so does this script.
+# Installs what tests and benchmarks need beyond Node, g++ and cmake, from Debian's packages: what the C++ tests and the
+# native benchmarks are built with, what counts instructions, the NATS server of the host's tests, and the libraries of a
+# Python peer. Where that is not possible it says what is missing; C++ tests then name the parts they skip, the host's tests
+# fail, and with CI=true so does this script.
 set -euo pipefail
 
 missing=()
@@ -10,6 +11,8 @@ need() { # package, test command
   "$@" >/dev/null 2>&1 || missing+=("$package")
 }
 need doctest-dev test -e /usr/include/doctest/doctest.h
+need libbenchmark-dev test -e /usr/include/benchmark/benchmark.h
+need valgrind command -v valgrind
 need clang command -v clang++
 need libclang-rt-14-dev bash -c 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a'
 need g++-aarch64-linux-gnu command -v aarch64-linux-gnu-g++

@@ -34,4 +34,6 @@ node node_modules/vitest/vitest.mjs run \
   test/unit/native/center-of-mass-reduce.test.ts \
   test/unit/native/cuda.test.ts \
   test/unit/native/kernels.test.ts \
-  test/integration/addon-lifetime.test.ts "$@"
+  test/unit/native/native-bytes.test.ts \
+  test/integration/addon-lifetime.test.ts \
+  test/integration/zmq-messenger.test.ts "$@"

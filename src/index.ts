@@ -30,6 +30,7 @@ export {
   type BytesMessage,
   bytesMessage,
   type MessageHeader,
+  messageFrom,
   type Tracking,
   type TrackingEntry,
 } from "./wire/message.ts";

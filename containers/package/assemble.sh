@@ -11,7 +11,7 @@ esac
 
 root=/images/interactem-operator/opt/stemline
 extra=/images/distiller-streaming/opt/stemline
-mkdir -p "$root" "$extra/node_modules" "$extra/dist" "$extra/prebuilds"
+mkdir -p "$root" "$extra/node_modules" "$extra/dist" "$extra/prebuilds/linux-$cpu"
 cd "$root"
 tar -xzf /files/stemline.tgz --strip-components=1
 cp /files/package-lock.json .
@@ -53,10 +53,13 @@ keep node_modules/bintrees index.js lib
 rm -rf node_modules/zod/src
 find dist node_modules -type f \( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' -o -name '*.map' \) -delete
 
-# The 4D Camera utilities: what `stemline/distiller` adds, with the addon and the libraries of files and pictures.
+# Of other platforms. The addon itself is the host's, too: it moves the messages.
+for path in prebuilds/*; do [ "$path" = "prebuilds/linux-$cpu" ] || rm -rf "$path"; done
+# The 4D Camera utilities: what `stemline/distiller` adds, with the libraries of GPUs, files and pictures.
 mv dist/distiller dist/plot "$extra/dist/"
-mv "prebuilds/linux-$cpu" "$extra/prebuilds/"
-rm -rf prebuilds
+if [ -e "prebuilds/linux-$cpu/stemline_cuda.so" ]; then
+  mv "prebuilds/linux-$cpu/stemline_cuda.so" "$extra/prebuilds/linux-$cpu/"
+fi
 for name in h5wasm sharp @img dejavu-fonts-ttf; do mv "node_modules/$name" "$extra/node_modules/"; done
 
 mkdir -p /images/interactem-operator/usr/local/bin

@@ -344,21 +344,6 @@ class BatchDecoder {
     return {};
   }
 
-  static Status check_shape(const char* name, const WireInt& rows, const WireInt& columns, uint64_t max_side, uint64_t max_product,
-                            uint32_t& rows_out, uint32_t& columns_out) {
-    const std::string got = std::string(name) + " is " + rows.text() + " x " + columns.text();
-    if (rows.negative || columns.negative || rows.bits == 0 || columns.bits == 0) {
-      return Status::error(StatusCode::size_mismatch, got + ", expected 1 or more in both directions");
-    }
-    if (rows.bits > max_side || columns.bits > max_side || rows.bits > max_product / columns.bits) {
-      return Status::error(StatusCode::too_large, got + ", expected at most " + std::to_string(max_side) + " a side and " +
-                                                      std::to_string(max_product) + " in all");
-    }
-    rows_out = static_cast<uint32_t>(rows.bits);
-    columns_out = static_cast<uint32_t>(columns.bits);
-    return {};
-  }
-
   bool enter(Cursor& cursor, std::string_view& key) { return reader_.next_key(cursor, key); }
 
   // Remembers the innermost field of a failure.
@@ -389,6 +374,21 @@ class BatchDecoder {
 };
 
 }  // namespace
+
+Status check_shape(const char* name, const WireInt& rows, const WireInt& columns, uint64_t max_side, uint64_t max_product,
+                   uint32_t& rows_out, uint32_t& columns_out) {
+  const std::string got = std::string(name) + " is " + rows.text() + " x " + columns.text();
+  if (rows.negative || columns.negative || rows.bits == 0 || columns.bits == 0) {
+    return Status::error(StatusCode::size_mismatch, got + ", expected 1 or more in both directions");
+  }
+  if (rows.bits > max_side || columns.bits > max_side || rows.bits > max_product / columns.bits) {
+    return Status::error(StatusCode::too_large, got + ", expected at most " + std::to_string(max_side) + " a side and " +
+                                                    std::to_string(max_product) + " in all");
+  }
+  rows_out = static_cast<uint32_t>(rows.bits);
+  columns_out = static_cast<uint32_t>(columns.bits);
+  return {};
+}
 
 Status decode_batch_header(HeaderFormat format, std::span<const uint8_t> bytes, BufferPool& pool, BatchHeader& header) {
   header = BatchHeader{};

@@ -70,6 +70,10 @@ Status check_data_size(const BatchHeader& header, size_t data_size);
 // Refuses the first frame outside the scan.
 Status check_positions(const BatchHeader& header);
 
+// Refuses a shape without rows or columns, or beyond the limits; the error begins with `name`.
+Status check_shape(const char* name, const WireInt& rows, const WireInt& columns, uint64_t max_side, uint64_t max_product,
+                   uint32_t& rows_out, uint32_t& columns_out);
+
 // Text of a frame outside the scan.
 std::string outside_scan_text(const BatchHeader& header, size_t frame);
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "batch_header.h"
+#include "com_positions.h"
 #include "events.h"
 #include "nan_mean.h"
 #include "npz.h"
@@ -82,12 +83,21 @@ class Partial {
     }
     events_ = events_as_uint32(header_.dtype, data_, pool_);
     if (Status status = sum(); !status.ok()) return status;
-    write();
+    if (options_.form == ComPartialForm::positions) {
+      write_positions();
+    } else {
+      write_scan();
+    }
+    result_.frames = frames_in_message_;
+    result_.events = header_.batch_size_bytes / header_.event_size();
     return {};
   }
 
  private:
   Status check_options() const {
+    if (options_.replace_nans && options_.form == ComPartialForm::positions) {
+      return Status::error(StatusCode::invalid_argument, "replaceNaNs: expected false with the positions of the batch alone, got true");
+    }
     const auto finite = [](const std::optional<ComPartialOptions::Pair>& pair) {
       return !pair || (std::isfinite(pair->x) && std::isfinite(pair->y));
     };
@@ -296,7 +306,26 @@ class Partial {
     return Status::error(StatusCode::event_index, "an event lies outside the detector");
   }
 
-  void write() {
+  static float mean(uint64_t sum, uint64_t count) {
+    return count == 0 ? nan_f32 : static_cast<float>(static_cast<double>(sum) / static_cast<double>(count));
+  }
+
+  void write_positions() {
+    ComPositionsWriter writer(header_, lowest_position_, position_count_, pool_);
+    const std::span<const uint32_t> positions = writer.positions();
+    const std::span<uint32_t> counts = writer.counts();
+    const std::span<float> mean_columns = writer.mean_columns(), mean_rows = writer.mean_rows();
+    for (size_t entry = 0; entry < positions.size(); ++entry) {
+      const PositionSums& position = sums()[positions[entry] - lowest_position_];
+      counts[entry] = static_cast<uint32_t>(position.count);
+      mean_columns[entry] = mean(position.column_sum, position.count);
+      mean_rows[entry] = mean(position.row_sum, position.count);
+    }
+    result_.meta = writer.meta();
+    result_.data = writer.data();
+  }
+
+  void write_scan() {
     const uint64_t positions = header_.scan_positions();
     const uint64_t rows = header_.scan_rows, columns = header_.scan_columns;
     const NpzWriter::Member members[] = {{"com", "<f4", 4, {2, rows, columns}}, {"count", "<u4", 4, {rows, columns}}};
@@ -317,10 +346,9 @@ class Partial {
       fill_without_events(0, lowest_position_);
       for (size_t i = 0; i < position_count_; ++i) {
         const PositionSums& position = sums()[i];
-        const double events = static_cast<double>(position.count);
         const uint64_t at = lowest_position_ + i;
-        store(mean_column, at, position.count == 0 ? nan_f32 : static_cast<float>(static_cast<double>(position.column_sum) / events));
-        store(mean_row, at, position.count == 0 ? nan_f32 : static_cast<float>(static_cast<double>(position.row_sum) / events));
+        store(mean_column, at, mean(position.column_sum, position.count));
+        store(mean_row, at, mean(position.row_sum, position.count));
         store(count, at, static_cast<uint32_t>(position.count));
       }
       fill_without_events(lowest_position_ + position_count_, positions);
@@ -332,8 +360,6 @@ class Partial {
     }
     result_.data = npz.finish(backend_);
     result_.meta = encode_batch_header_json(header_, pool_);
-    result_.frames = frames_in_message_;
-    result_.events = header_.batch_size_bytes / header_.event_size();
   }
 
   void replace_nans(uint8_t* plane, uint64_t positions) {

@@ -13,6 +13,10 @@
 
 namespace stemline {
 
+// What the result is written as: the whole scan, as Python readers expect it, or the positions of the batch, see
+// com_positions.h.
+enum class ComPartialForm : uint8_t { scan, positions };
+
 struct ComPartialOptions {
   struct Pair {
     double x = 0;  // along rows: the peer's x is the row
@@ -21,7 +25,8 @@ struct ComPartialOptions {
   std::optional<Pair> crop_to;      // half sizes of a box; the larger one is the radius of a disk; pixels
   std::optional<Pair> init_center;  // pixels; without it a crop is centred on each position's own centre of mass
   CropShape crop_shape = CropShape::box;
-  bool replace_nans = false;
+  ComPartialForm form = ComPartialForm::scan;
+  bool replace_nans = false;  // not with positions alone
   // Leave out frames that lie outside the scan or hold events outside the detector, instead of refusing the message.
   bool drop_invalid_frames = false;
   const Backend* backend = &scalar_backend;
@@ -31,7 +36,7 @@ struct ComPartialOptions {
 
 struct ComPartialResult {
   PooledBuffer meta;  // batch header as JSON
-  PooledBuffer data;  // .npz: com float32 (2, rows, columns), count uint32 (rows, columns)
+  PooledBuffer data;  // .npz: com float32 (2, rows, columns), count uint32 (rows, columns); or columns of com_positions.h
   uint64_t frames = 0;
   uint64_t events = 0;
   uint64_t dropped_frames = 0;

@@ -5,8 +5,10 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "batch_header.h"
+#include "com_positions.h"
 #include "nan_mean.h"
 #include "npz.h"
 
@@ -84,30 +86,56 @@ struct ComReducer::Scan {
   bool complete() const { return positions_seen == positions.size(); }
 
   void add(BatchHeader& header, const PartialArrays& arrays, bool keep_headers) {
-    ++messages;
-    frames += header.frame_count;
-    frame_rows = header.frame_rows;
-    frame_columns = header.frame_columns;
+    begin_message(header, header.frame_count);
     for (const FrameRecord& frame : header.frames()) {
       const uint32_t index = header.position(frame);
-      Position& position = positions[index];
-      const bool first_in_message = position.last_message != messages;
-      if (position.last_message == 0) ++positions_seen;
-      position.last_message = messages;
-      uint32_t weight = 0;
-      if (arrays.count != nullptr) {
-        weight = first_in_message ? load<uint32_t>(arrays.count, index) : 0;
-      } else {
-        weight = frame.size > 0 ? 1 : 0;
-      }
+      const bool first_in_message = see(index);
       const float column = load<float>(arrays.com, index);
       const float row = load<float>(arrays.com, positions.size() + index);
-      if (weight == 0 || std::isnan(column) || std::isnan(row)) continue;
-      position.column_sum += arrays.count != nullptr ? sum_of(column, weight) : static_cast<double>(column);
-      position.row_sum += arrays.count != nullptr ? sum_of(row, weight) : static_cast<double>(row);
-      position.weight += weight;
+      if (arrays.count != nullptr) {
+        if (first_in_message) add_means(index, column, row, load<uint32_t>(arrays.count, index));
+      } else if (frame.size > 0 && !std::isnan(column) && !std::isnan(row)) {
+        Position& position = positions[index];
+        position.column_sum += static_cast<double>(column);
+        position.row_sum += static_cast<double>(row);
+        position.weight += 1;
+      }
     }
     if (keep_headers) headers.push_back(std::move(header));
+  }
+
+  void add(ComPositions& message, bool keep_headers) {
+    begin_message(message.header, message.columns.frames);
+    const ComColumnView<uint32_t> indices = message.positions(), counts = message.counts();
+    const ComColumnView<float> mean_columns = message.mean_columns(), mean_rows = message.mean_rows();
+    for (size_t entry = 0; entry < message.columns.entries; ++entry) {
+      see(indices[entry]);
+      add_means(indices[entry], mean_columns[entry], mean_rows[entry], counts[entry]);
+    }
+    if (keep_headers) headers.push_back(std::move(message.header));
+  }
+
+  void begin_message(const BatchHeader& header, uint64_t message_frames) {
+    ++messages;
+    frames += message_frames;
+    frame_rows = header.frame_rows;
+    frame_columns = header.frame_columns;
+  }
+
+  // Notes that the message has the position. Returns whether that is new.
+  bool see(uint32_t index) {
+    Position& position = positions[index];
+    if (position.last_message == 0) ++positions_seen;
+    return std::exchange(position.last_message, messages) != messages;
+  }
+
+  // Means of `count` events.
+  void add_means(uint32_t index, float column, float row, uint32_t count) {
+    if (count == 0 || std::isnan(column) || std::isnan(row)) return;
+    Position& position = positions[index];
+    position.column_sum += sum_of(column, count);
+    position.row_sum += sum_of(row, count);
+    position.weight += count;
   }
 
   ComEmission emit(const ComReduceOptions& options, BufferPool& pool) const {
@@ -205,38 +233,49 @@ ComReducer::~ComReducer() = default;
 Status ComReducer::add(std::span<const uint8_t> meta, std::span<const uint8_t> data, const ComReduceOptions& options,
                        BufferPool& pool, std::vector<ComEmission>& emissions) {
   if (options.max_concurrent_scans == 0) return Status::error(StatusCode::invalid_argument, "maxConcurrentScans: expected 1 or more, got 0");
-  BatchHeader header;
-  if (Status status = decode_batch_header(HeaderFormat::json, meta, pool, header); !status.ok()) return status;
-  if (Status status = check_positions(header); !status.ok()) return status;
-  PartialArrays arrays;
-  if (Status status = read_arrays(data, header, *options.backend, arrays); !status.ok()) return status;
+  Scan* scan = nullptr;
+  if (is_com_positions(meta)) {
+    ComPositions message;
+    if (Status status = read_com_positions(meta, data, options.include_headers, pool, message); !status.ok()) return status;
+    if (Status status = find_scan(message.header, options, pool, emissions, scan); !status.ok()) return status;
+    scan->add(message, options.include_headers);
+  } else {
+    BatchHeader header;
+    if (Status status = decode_batch_header(HeaderFormat::json, meta, pool, header); !status.ok()) return status;
+    if (Status status = check_positions(header); !status.ok()) return status;
+    PartialArrays arrays;
+    if (Status status = read_arrays(data, header, *options.backend, arrays); !status.ok()) return status;
+    if (Status status = find_scan(header, options, pool, emissions, scan); !status.ok()) return status;
+    scan->add(header, arrays, options.include_headers);
+  }
+  const bool due = options.emit_every > 0 && scan->messages % static_cast<uint64_t>(options.emit_every) == 0;
+  if (scan->complete() || due) emissions.push_back(scan->emit(options, pool));
+  if (scan->complete()) scans_.remove_if([scan](const auto& other) { return other.get() == scan; });
+  return {};
+}
 
-  auto found = std::find_if(scans_.begin(), scans_.end(), [&](const auto& scan) { return scan->scan_number == header.scan_number; });
-  if (found != scans_.end() && ((*found)->rows != header.scan_rows || (*found)->columns != header.scan_columns)) {
+Status ComReducer::find_scan(const BatchHeader& header, const ComReduceOptions& options, BufferPool& pool,
+                             std::vector<ComEmission>& emissions, Scan*& scan) {
+  const auto found = std::find_if(scans_.begin(), scans_.end(), [&](const auto& other) { return other->scan_number == header.scan_number; });
+  if (found != scans_.end()) {
+    scan = found->get();
+    if (scan->rows == header.scan_rows && scan->columns == header.scan_columns) return {};
     const auto text = [](uint32_t rows, uint32_t columns) { return std::to_string(rows) + " x " + std::to_string(columns); };
-    return Status::error(StatusCode::scan_changed, "scan " + header.scan_number.text() + " has " + text((*found)->rows, (*found)->columns) +
+    return Status::error(StatusCode::scan_changed, "scan " + header.scan_number.text() + " has " + text(scan->rows, scan->columns) +
                                                        " positions so far, but this message says " +
                                                        text(header.scan_rows, header.scan_columns));
   }
-  if (found == scans_.end()) {
-    auto scan = std::make_unique<Scan>();
-    scan->scan_number = header.scan_number;
-    scan->rows = header.scan_rows;
-    scan->columns = header.scan_columns;
-    scan->positions.resize(header.scan_positions());
-    while (scans_.size() >= options.max_concurrent_scans) {
-      emissions.push_back(scans_.front()->emit(options, pool));
-      emissions.back().evicted = true;
-      scans_.pop_front();
-    }
-    scans_.push_back(std::move(scan));
-    found = std::prev(scans_.end());
+  auto begun = std::make_unique<Scan>();
+  begun->scan_number = header.scan_number;
+  begun->rows = header.scan_rows;
+  begun->columns = header.scan_columns;
+  begun->positions.resize(header.scan_positions());
+  while (scans_.size() >= options.max_concurrent_scans) {
+    emissions.push_back(scans_.front()->emit(options, pool));
+    emissions.back().evicted = true;
+    scans_.pop_front();
   }
-  Scan& scan = **found;
-  scan.add(header, arrays, options.include_headers);
-  const bool due = options.emit_every > 0 && scan.messages % static_cast<uint64_t>(options.emit_every) == 0;
-  if (scan.complete() || due) emissions.push_back(scan.emit(options, pool));
-  if (scan.complete()) scans_.erase(found);
+  scan = scans_.emplace_back(std::move(begun)).get();
   return {};
 }
 

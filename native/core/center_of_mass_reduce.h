@@ -1,4 +1,4 @@
-// The kernel of center-of-mass-reduce: joins the COMPartial messages of a scan into one COM message.
+// The kernel of center-of-mass-reduce: joins the COMPartial messages of a scan, in either form, into one COM message.
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,8 @@
 #include "wire_int.h"
 
 namespace stemline {
+
+struct BatchHeader;
 
 struct ComReduceOptions {
   int64_t emit_every = 50;          // messages of a scan between two emissions; 0 or less: only when complete
@@ -43,7 +45,8 @@ class ComReducer {
   ~ComReducer();
 
   // Adds one partial result. `emissions` gets the scans that had to make room, then the message's own scan if it is due.
-  // A message that is refused leaves the state as it was. Throws std::bad_alloc only.
+  // A message that is refused leaves the state as it was. Messages of a scan may come in either form, which makes no
+  // difference to the result. Throws std::bad_alloc only.
   //
   // Means are joined exactly: weighted by the `count` array of the partial. sum = mean * count is rounded back to the
   // integer that it was, which the float32 mean determines for sums below 2^23; larger ones keep the mean's precision.
@@ -58,6 +61,11 @@ class ComReducer {
 
  private:
   struct Scan;
+
+  // The scan that a message belongs to, begun if it is the first one.
+  Status find_scan(const BatchHeader& header, const ComReduceOptions& options, BufferPool& pool, std::vector<ComEmission>& emissions,
+                   Scan*& scan);
+
   std::list<std::unique_ptr<Scan>> scans_;  // oldest first
 };
 

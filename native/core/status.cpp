@@ -22,8 +22,12 @@ const char* status_code_name(StatusCode code) {
     case StatusCode::size_mismatch: return "STEMLINE_BATCH_SIZE";
     case StatusCode::scan_position: return "STEMLINE_BATCH_SCAN_POSITION";
     case StatusCode::event_index: return "STEMLINE_BATCH_EVENT_INDEX";
+    case StatusCode::unknown_format: return "STEMLINE_BATCH_FORMAT";
+    case StatusCode::wrong_value: return "STEMLINE_BATCH_VALUE";
     case StatusCode::npz_layout: return "STEMLINE_NPZ_LAYOUT";
     case StatusCode::npz_invalid: return "STEMLINE_NPZ_INVALID";
+    case StatusCode::bytes_released: return "STEMLINE_BYTES_RELEASED";
+    case StatusCode::zmq_unavailable: return "STEMLINE_ZMQ_UNAVAILABLE";
     case StatusCode::scan_changed: return "STEMLINE_SCAN_CHANGED";
   }
   return "STEMLINE_INTERNAL";

@@ -26,8 +26,12 @@ enum class StatusCode : uint8_t {
   size_mismatch,    // byte counts that do not add up
   scan_position,    // a frame outside the scan
   event_index,      // an event outside the detector
+  unknown_format,   // a form of message, or a version of it, that is not read
+  wrong_value,      // a result that contradicts the rest of its message
   npz_layout,       // an .npz of a layout that the fast reader leaves to the general one
   npz_invalid,      // not an .npz, or arrays that do not fit the header
+  bytes_released,   // a message part that was used after it had been given back
+  zmq_unavailable,  // the ZeroMQ library of the zeromq package cannot be used
   scan_changed,     // a partial result whose shape differs from that of its scan so far
 };
 

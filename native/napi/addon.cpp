@@ -1,10 +1,11 @@
 #include <napi.h>
 
 #include "../core/backend.h"
+#include "addon_data.h"
 #include "convert.h"
 #include "error.h"
 #include "exports.h"
-#include "job.h"
+#include "native_bytes.h"
 
 namespace stemline {
 
@@ -30,11 +31,13 @@ Napi::Value js_default_backend(const Napi::CallbackInfo& info) {
 // cancel(jobNumber: number): void
 void js_cancel(const Napi::CallbackInfo& info) {
   if (!info[0].IsNumber()) throw invalid_argument(info.Env(), "jobNumber: expected a number");
-  CancelRegistry::of(info.Env()).cancel(info[0].As<Napi::Number>().Uint32Value());
+  AddonData::of(info.Env()).jobs.cancel(info[0].As<Napi::Number>().Uint32Value());
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  env.SetInstanceData(new CancelRegistry());
+  AddonData* const data = new AddonData();
+  env.SetInstanceData(data);
+  napi_create_reference(env, define_native_bytes(env), 1, &data->native_bytes);
   exports.Set("backends", Napi::Function::New<js_backends>(env, "backends"));
   exports.Set("defaultBackend", Napi::Function::New<js_default_backend>(env, "defaultBackend"));
   exports.Set("cancel", Napi::Function::New<js_cancel>(env, "cancel"));
@@ -42,6 +45,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaStatus", Napi::Function::New<js_cuda_status>(env, "cudaStatus"));
   exports.Set("decodeBatch", Napi::Function::New<js_decode_batch>(env, "decodeBatch"));
   exports.Set("ComReducer", define_com_reducer(env));
+  exports.Set("zmqStart", Napi::Function::New<js_zmq_start>(env, "zmqStart"));
+  exports.Set("zmqOpen", Napi::Function::New<js_zmq_open>(env, "zmqOpen"));
+  exports.Set("zmqReceive", Napi::Function::New<js_zmq_receive>(env, "zmqReceive"));
+  exports.Set("zmqSend", Napi::Function::New<js_zmq_send>(env, "zmqSend"));
+  exports.Set("zmqConnect", Napi::Function::New<js_zmq_connect>(env, "zmqConnect"));
+  exports.Set("zmqClose", Napi::Function::New<js_zmq_close>(env, "zmqClose"));
   return exports;
 }
 

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "exports.h"
 #include "job.h"
+#include "native_bytes.h"
 
 namespace stemline {
 
@@ -18,18 +19,18 @@ std::optional<ComPartialOptions::Pair> pair_members(Napi::Object options, const 
 
 class PartialJob : public Job {
  public:
-  PartialJob(std::span<const uint8_t> meta, std::span<const uint8_t> data, const ComPartialOptions& options)
-      : meta_(meta), data_(data), options_(options) {}
+  PartialJob(SharedBytes meta, SharedBytes data, const ComPartialOptions& options)
+      : meta_(std::move(meta)), data_(std::move(data)), options_(options) {}
 
  protected:
   Status execute() override {
     options_.cancelled = cancelled();
-    return center_of_mass_partial(meta_, data_, options_, buffer_pool(), result_);
+    return center_of_mass_partial(meta_.bytes, data_.bytes, options_, buffer_pool(), result_);
   }
 
   napi_value result(napi_env env) override {
-    const napi_value meta = to_uint8_array(env, std::move(result_.meta));
-    const napi_value data = to_uint8_array(env, std::move(result_.data));
+    const napi_value meta = to_native_bytes(env, SharedBytes(std::move(result_.meta)), Accounting::reported);
+    const napi_value data = to_native_bytes(env, SharedBytes(std::move(result_.data)), Accounting::reported);
     napi_value frames = nullptr, events = nullptr, dropped = nullptr, reason = nullptr, backend = nullptr;
     napi_create_double(env, static_cast<double>(result_.frames), &frames);
     napi_create_double(env, static_cast<double>(result_.events), &events);
@@ -41,8 +42,8 @@ class PartialJob : public Job {
   }
 
  private:
-  std::span<const uint8_t> meta_;
-  std::span<const uint8_t> data_;
+  SharedBytes meta_;
+  SharedBytes data_;
   ComPartialOptions options_;
   ComPartialResult result_;
 };
@@ -55,14 +56,15 @@ Napi::Value js_center_of_mass_partial(const Napi::CallbackInfo& info) {
   options.crop_to = pair_members(object, "cropX", "cropY");
   options.init_center = pair_members(object, "centerX", "centerY");
   options.crop_shape = boolean_member(object, "disk").value_or(false) ? CropShape::disk : CropShape::box;
+  options.form = boolean_member(object, "positions").value_or(false) ? ComPartialForm::positions : ComPartialForm::scan;
   options.replace_nans = boolean_member(object, "replaceNaNs").value_or(false);
   options.drop_invalid_frames = boolean_member(object, "dropInvalidFrames").value_or(false);
   options.backend = &backend_member(object);
   const auto number = static_cast<uint32_t>(integer_member(object, "jobNumber", 0, UINT32_MAX).value_or(0));
   // After the options: reading those may run JavaScript, which could detach the arrays.
-  const std::span<const uint8_t> meta = bytes_argument(info[0], "meta");
-  const std::span<const uint8_t> data = bytes_argument(info[1], "data");
-  return Job::start(std::make_unique<PartialJob>(meta, data, options), info.Env(), "stemline:center_of_mass_partial",
+  SharedBytes meta = bytes_argument(info[0], "meta");
+  SharedBytes data = bytes_argument(info[1], "data");
+  return Job::start(std::make_unique<PartialJob>(std::move(meta), std::move(data), options), info.Env(), "stemline:center_of_mass_partial",
                     {info[0], info[1]}, number);
 }
 

@@ -6,6 +6,7 @@
 #include "error.h"
 #include "exports.h"
 #include "job.h"
+#include "native_bytes.h"
 
 namespace stemline {
 
@@ -33,14 +34,13 @@ ComReduceOptions options_argument(Napi::Value value) {
 class ReduceJob : public Job {
  public:
   ReduceJob(std::shared_ptr<SharedReducer> shared, const ComReduceOptions& options) : shared_(std::move(shared)), options_(options) {}
-  ReduceJob(std::shared_ptr<SharedReducer> shared, const ComReduceOptions& options, std::span<const uint8_t> meta,
-            std::span<const uint8_t> data)
-      : shared_(std::move(shared)), options_(options), meta_(meta), data_(data), adds_(true) {}
+  ReduceJob(std::shared_ptr<SharedReducer> shared, const ComReduceOptions& options, SharedBytes meta, SharedBytes data)
+      : shared_(std::move(shared)), options_(options), meta_(std::move(meta)), data_(std::move(data)), adds_(true) {}
 
  protected:
   Status execute() override {
     const std::lock_guard lock(shared_->mutex);
-    if (adds_) return shared_->reducer.add(meta_, data_, options_, buffer_pool(), emissions_);
+    if (adds_) return shared_->reducer.add(meta_.bytes, data_.bytes, options_, buffer_pool(), emissions_);
     shared_->reducer.flush(options_, buffer_pool(), emissions_);
     return {};
   }
@@ -57,8 +57,8 @@ class ReduceJob : public Job {
       napi_create_double(env, static_cast<double>(emission.positions), &positions);
       napi_get_boolean(env, emission.complete, &complete);
       napi_get_boolean(env, emission.evicted, &evicted);
-      const napi_value meta = to_uint8_array(env, std::move(emission.meta));
-      const napi_value data = to_uint8_array(env, std::move(emission.data));
+      const napi_value meta = to_native_bytes(env, SharedBytes(std::move(emission.meta)), Accounting::reported);
+      const napi_value data = to_native_bytes(env, SharedBytes(std::move(emission.data)), Accounting::reported);
       const napi_value object = make_object(
           env, {{"meta", meta}, {"data", data}, {"scanNumber", to_js_integer(env, emission.scan_number)}, {"messages", messages},
                 {"frames", frames}, {"positionsSeen", seen}, {"positions", positions}, {"complete", complete}, {"evicted", evicted}});
@@ -70,8 +70,8 @@ class ReduceJob : public Job {
  private:
   std::shared_ptr<SharedReducer> shared_;
   ComReduceOptions options_;
-  std::span<const uint8_t> meta_;
-  std::span<const uint8_t> data_;
+  SharedBytes meta_;
+  SharedBytes data_;
   bool adds_ = false;
   std::vector<ComEmission> emissions_;
 };
@@ -88,9 +88,9 @@ class JsComReducer : public Napi::ObjectWrap<JsComReducer> {
   Napi::Value add(const Napi::CallbackInfo& info) {
     // First the options: reading them may run JavaScript, which could detach the arrays.
     const ComReduceOptions options = options_argument(info[2]);
-    const std::span<const uint8_t> meta = bytes_argument(info[0], "meta");
-    const std::span<const uint8_t> data = bytes_argument(info[1], "data");
-    return Job::start(std::make_unique<ReduceJob>(shared_, options, meta, data), info.Env(),
+    SharedBytes meta = bytes_argument(info[0], "meta");
+    SharedBytes data = bytes_argument(info[1], "data");
+    return Job::start(std::make_unique<ReduceJob>(shared_, options, std::move(meta), std::move(data)), info.Env(),
                       "stemline:center_of_mass_reduce", {info[0], info[1]}, 0);
   }
 

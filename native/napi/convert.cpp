@@ -1,10 +1,10 @@
 #include "convert.h"
 
 #include <cmath>
-#include <cstring>
 #include <memory>
 
 #include "error.h"
+#include "native_bytes.h"
 
 namespace stemline {
 
@@ -41,12 +41,13 @@ BufferPool& buffer_pool() {
   return pool;
 }
 
-std::span<const uint8_t> bytes_argument(Napi::Value value, const char* name) {
+SharedBytes bytes_argument(Napi::Value value, const char* name) {
+  if (std::optional<SharedBytes> bytes = native_bytes(value)) return *std::move(bytes);
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     refuse(value, name, "a Uint8Array");
   }
   const Napi::Uint8Array array = value.As<Napi::Uint8Array>();
-  return {array.Data(), array.ByteLength()};
+  return {nullptr, {array.Data(), array.ByteLength()}};
 }
 
 Napi::Object object_argument(Napi::Value value, const char* name) {
@@ -110,26 +111,6 @@ const Backend& backend_member(Napi::Object options) {
   const Backend* const backend = name ? find_backend(*name, why) : default_backend(why);
   if (backend == nullptr) throw Napi::Error(options.Env(), to_js_error(options.Env(), Status::error(StatusCode::backend_unavailable, why)));
   return *backend;
-}
-
-napi_value to_uint8_array(napi_env env, PooledBuffer buffer) {
-  const size_t size = buffer.size();
-  napi_value array_buffer = nullptr;
-  auto owner = std::make_unique<PooledBuffer>(std::move(buffer));
-  const napi_status status = napi_create_external_arraybuffer(
-      env, owner->data(), size, [](napi_env, void*, void* hint) { delete static_cast<PooledBuffer*>(hint); }, owner.get(),
-      &array_buffer);
-  if (status == napi_ok) {
-    owner.release();
-  } else {
-    // Some builds of V8 allow no memory from outside: copy.
-    void* copy = nullptr;
-    if (napi_create_arraybuffer(env, size, &copy, &array_buffer) != napi_ok) return nullptr;
-    std::memcpy(copy, owner->data(), size);
-  }
-  napi_value array = nullptr;
-  if (napi_create_typedarray(env, napi_uint8_array, size, array_buffer, 0, &array) != napi_ok) return nullptr;
-  return array;
 }
 
 napi_value to_js_integer(napi_env env, const WireInt& value) {

@@ -9,6 +9,7 @@
 
 #include "../core/backend.h"
 #include "../core/buffer_pool.h"
+#include "../core/shared_bytes.h"
 #include "../core/wire_int.h"
 
 namespace stemline {
@@ -16,8 +17,9 @@ namespace stemline {
 // The pool of this process, shared by all threads and environments.
 BufferPool& buffer_pool();
 
-// Bytes of a Uint8Array (a Buffer is one); the caller keeps `value` alive while it uses them.
-std::span<const uint8_t> bytes_argument(Napi::Value value, const char* name);
+// Bytes of a NativeBytes, with a share in them, or of a Uint8Array (a Buffer is one), which the caller keeps alive while it
+// uses them.
+SharedBytes bytes_argument(Napi::Value value, const char* name);
 
 // Members of an options object. Absent and undefined give nullopt; a value of another type throws.
 std::optional<double> number_member(Napi::Object options, const char* name);
@@ -36,10 +38,6 @@ size_t length_argument(Napi::Value value, const char* name);
 
 // The backend named by options.backend, or the default one; throws if it cannot be used.
 const Backend& backend_member(Napi::Object options);
-
-// Hands a buffer to JavaScript as a Uint8Array over the same memory, which goes back to the pool when the array is
-// collected. nullptr if the environment can no longer make values.
-napi_value to_uint8_array(napi_env env, PooledBuffer buffer);
 
 // A number where it is exact, else a bigint.
 napi_value to_js_integer(napi_env env, const WireInt& value);

@@ -22,11 +22,11 @@ void refuse_if(Napi::Env env, const Status& status) {
 
 Napi::Value js_decode_batch(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::span<const uint8_t> meta = bytes_argument(info[0], "meta");
+  const SharedBytes meta = bytes_argument(info[0], "meta");
   const size_t data_length = length_argument(info[1], "dataLength");
   try {
     BatchHeader header;
-    refuse_if(env, decode_batch_header(HeaderFormat::msgpack, meta, buffer_pool(), header));
+    refuse_if(env, decode_batch_header(HeaderFormat::msgpack, meta.bytes, buffer_pool(), header));
     refuse_if(env, check_data_size(header, data_length));
     refuse_if(env, check_positions(header));
     const size_t count = header.frame_count;

@@ -20,6 +20,22 @@ Napi::Value js_cuda_status(const Napi::CallbackInfo& info);
 // decodeBatch(meta: Uint8Array, dataLength: number): object
 Napi::Value js_decode_batch(const Napi::CallbackInfo& info);
 
+// Data plane over the zeromq package's library. Events come to the listener of zmqStart, which is called once:
+// listener(socket: number, event: string, payload: (NativeBytes | Uint8Array)[] of "received", else an address or "")
+//
+// zmqStart(listener): void
+void js_zmq_start(const Napi::CallbackInfo& info);
+// zmqOpen(endpoint, { pulls, highWaterMark, maxMessageBytes, ipv6 }): { socket: number; endpoint: string }
+Napi::Value js_zmq_open(const Napi::CallbackInfo& info);
+// zmqReceive(socket): void
+void js_zmq_receive(const Napi::CallbackInfo& info);
+// zmqSend(socket, parts: (NativeBytes | Uint8Array)[]): void
+void js_zmq_send(const Napi::CallbackInfo& info);
+// zmqConnect(socket, endpoint): void
+void js_zmq_connect(const Napi::CallbackInfo& info);
+// zmqClose(socket, { lingerMs }): void
+void js_zmq_close(const Napi::CallbackInfo& info);
+
 // A plain object; nullptr if a value is missing or the environment can no longer make one.
 inline napi_value make_object(napi_env env, std::initializer_list<std::pair<const char*, napi_value>> members) {
   napi_value object = nullptr;

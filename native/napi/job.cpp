@@ -3,15 +3,10 @@
 #include <exception>
 #include <new>
 
+#include "addon_data.h"
 #include "error.h"
 
 namespace stemline {
-
-CancelRegistry& CancelRegistry::of(napi_env env) {
-  void* data = nullptr;
-  napi_get_instance_data(env, &data);
-  return *static_cast<CancelRegistry*>(data);
-}
 
 std::shared_ptr<std::atomic<bool>> CancelRegistry::add(uint32_t number) {
   auto flag = std::make_shared<std::atomic<bool>>(false);
@@ -30,7 +25,7 @@ Napi::Value Job::start(std::unique_ptr<Job> job, Napi::Env env, const char* name
   };
   if (number != 0) {
     job->number_ = number;
-    job->cancelled_ = CancelRegistry::of(env).add(number);
+    job->cancelled_ = AddonData::of(env).jobs.add(number);
   }
   Napi::Array array = Napi::Array::New(env, kept.size());
   uint32_t index = 0;
@@ -62,7 +57,7 @@ void Job::on_execute(napi_env, void* data) {
 // Plain Node-API throughout: when the environment is ending, calls fail and must not turn into exceptions.
 void Job::on_complete(napi_env env, napi_status, void* data) {
   const std::unique_ptr<Job> job(static_cast<Job*>(data));
-  if (job->number_ != 0) CancelRegistry::of(env).remove(job->number_);
+  if (job->number_ != 0) AddonData::of(env).jobs.remove(job->number_);
   napi_delete_async_work(env, job->work_);
   if (job->status_.ok()) {
     if (napi_value value = job->result(env); value != nullptr) napi_resolve_deferred(env, job->deferred_, value);

@@ -15,8 +15,6 @@ namespace stemline {
 // Jobs that may be cancelled, by the number that JavaScript gave them. One per environment.
 class CancelRegistry {
  public:
-  static CancelRegistry& of(napi_env env);
-
   // The flag of a new job.
   std::shared_ptr<std::atomic<bool>> add(uint32_t number);
   void remove(uint32_t number) { flags_.erase(number); }

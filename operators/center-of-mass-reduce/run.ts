@@ -1,9 +1,10 @@
-import { boolean, bytesMessage, defineOperator, integer } from "stemline";
-import { ComReducer, comPartialParts } from "stemline/distiller";
+import { boolean, defineOperator, integer, messageFrom } from "stemline";
+import { ComReducer, comPartialParts, comPartialPositions } from "stemline/distiller";
 
 /** Joins the partial centres of mass of a scan into one map: com_partial -> com. */
 export default defineOperator({
   inputs: ["in"],
+  accepts: { in: [comPartialPositions] },
   outputs: ["com"],
   parameters: {
     emit_every: integer({ default: 50 }),
@@ -22,13 +23,13 @@ export default defineOperator({
     });
     // The frames of a scan are counted once, when it is over.
     for (const { frames, complete, evicted } of emissions) if (complete || evicted) count({ frames });
-    return emissions.map((emission) => bytesMessage(emission.meta, emission.data));
+    return emissions.map(messageFrom);
   },
   async *flush({ parameters, state, count }) {
     const options = { includeHeaders: parameters.include_headers, replaceNaNs: parameters.replace_nans };
-    for (const { frames, meta, data } of await state.flush(options)) {
-      count({ frames });
-      yield bytesMessage(meta, data);
+    for (const emission of await state.flush(options)) {
+      count({ frames: emission.frames });
+      yield messageFrom(emission);
     }
   },
 });

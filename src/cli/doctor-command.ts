@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { getHeapStatistics } from "node:v8";
 import { errorText } from "../errors.ts";
@@ -106,21 +106,7 @@ function memory(): Finding {
   return { subject: "Memory", state: "ok", text };
 }
 
-/** False in the image interactem-operator, which is for operators without kernels. */
-const hasKernels = ["js", "ts"].some((extension) =>
-  existsSync(new URL(`../distiller/index.${extension}`, import.meta.url)),
-);
-
 function native(): Finding[] {
-  if (!hasKernels) {
-    return [
-      {
-        subject: "Addon",
-        state: "note",
-        text: "not in this image: operators with kernels need distiller-streaming",
-      },
-    ];
-  }
   try {
     const known = backends();
     return [{ subject: "Addon", state: "ok", text: addonPath() }, backend(known)];
@@ -182,10 +168,10 @@ const harmless: ReadonlySet<CudaReason> = new Set<CudaReason>([
 async function zeroMq(): Promise<Finding> {
   const subject = "libzmq";
   try {
-    const { zmqVersion } = await import("../host/zmq-messenger.ts");
-    return { subject, state: "ok", text: zmqVersion };
+    const { checkZmq } = await import("../host/zmq-socket.ts");
+    return { subject, state: "ok", text: checkZmq() };
   } catch (error) {
-    return { subject, state: "bad", text: `cannot be loaded: ${errorText(error)}` };
+    return { subject, state: "bad", text: errorText(error) };
   }
 }
 

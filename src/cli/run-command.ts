@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { readFastLane } from "../host/config.ts";
 import { type RunOptions, type RunSummary, runPipeline } from "../local/runner.ts";
 import {
   type CanonicalPipeline,
@@ -71,6 +72,7 @@ export async function runInterruptibly(
   try {
     return await runPipeline(pipeline, {
       ...options,
+      fastLane: readFastLane(process.env),
       drain: drain.signal,
       abort: abort.signal,
       observer: reporter,

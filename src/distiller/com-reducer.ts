@@ -1,17 +1,19 @@
 import { StemlineError, WireError } from "../errors.ts";
-import type { ComEmission, MessageParts } from "../native/addon.ts";
+import type { ComEmission, MessageBytes } from "../native/addon.ts";
 import { type ComReducerOptions, ComReducer as NativeComReducer } from "../native/kernels.ts";
+import { viewOf } from "../wire/bytes.ts";
 import { type NpzArray, type NpzData, readNpz, writeNpz } from "./npz.ts";
 
 /**
- * Joins the COMPartial messages of a scan, exactly: means are weighted by their `count` arrays, or without such an array
- * by frames that held events. Bounded: at most `maxConcurrentScans` scans are under way. Calls are worked off one after
+ * Joins the COMPartial messages of a scan, exactly: means are weighted by their counts of events, or without those by
+ * frames that held events. Bounded: at most `maxConcurrentScans` scans are under way. Calls are worked off one after
  * another, in the order they were made.
  *
- * In: COMPartial messages, `meta` the batch header as JSON and `data` an .npz with `com`, float (2, rows, columns), plane
- * 0 the mean column and plane 1 the mean row in detector pixels; and perhaps `count`, whole numbers (rows, columns). Any
- * .npz that numpy reads will do; the layout that numpy and we write ourselves is read in place by native code, another
- * one is brought into it first. Inputs may be neither written to nor transferred until the promise settles.
+ * In: COMPartial messages, of either form as they come, with the same result. Those of the whole scan: `meta` the batch
+ * header as JSON and `data` an .npz with `com`, float (2, rows, columns), plane 0 the mean column and plane 1 the mean row
+ * in detector pixels; and perhaps `count`, whole numbers (rows, columns). Any .npz that numpy reads will do; the layout
+ * that numpy and we write ourselves is read in place by native code, another one is brought into it first. Those of the
+ * form `comPartialPositions`: docs/protocol.md. Inputs may be neither written to nor transferred until the promise settles.
  * Out: COM messages, `meta` JSON and `data` an .npz with `com`, float32; both belong to the caller.
  */
 export class ComReducer {
@@ -23,7 +25,7 @@ export class ComReducer {
    * message's own scan. Rejects with WireError (`STEMLINE_BATCH_...`, `STEMLINE_NPZ_INVALID`, `STEMLINE_SCAN_CHANGED`) for
    * a message that is refused, which leaves the state as it was, and with ParameterError for an option out of range.
    */
-  add(message: MessageParts, options: ComReducerOptions = {}): Promise<ComEmission[]> {
+  add(message: MessageBytes, options: ComReducerOptions = {}): Promise<ComEmission[]> {
     return this.#enqueue(() => this.#add(message, options));
   }
 
@@ -32,12 +34,15 @@ export class ComReducer {
     return this.#enqueue(() => this.#native.flush(options));
   }
 
-  async #add(message: MessageParts, options: ComReducerOptions): Promise<ComEmission[]> {
+  async #add(message: MessageBytes, options: ComReducerOptions): Promise<ComEmission[]> {
     try {
       return await this.#native.add(message, options);
     } catch (error) {
       if (!(error instanceof StemlineError) || error.code !== "STEMLINE_NPZ_LAYOUT") throw error;
-      return await this.#native.add({ meta: message.meta, data: toNativeLayout(message.data) }, options);
+      return await this.#native.add(
+        { meta: message.meta, data: toNativeLayout(viewOf(message.data)) },
+        options,
+      );
     }
   }
 

@@ -3,6 +3,7 @@ export {
   type CenterOfMassPartialOptions,
   type ComReducerOptions,
   centerOfMassPartial,
+  comPartialPositions,
 } from "../native/kernels.ts";
 export { type CenterOfMassFigure, centerOfMassFigure } from "../plot/center-of-mass-figure.ts";
 export { type BatchFields, encodeBatchHeader } from "./batch-encoder.ts";

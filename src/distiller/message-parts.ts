@@ -1,16 +1,20 @@
 import { encode } from "@msgpack/msgpack";
-import type { MessageParts } from "../native/addon.ts";
-import type { BytesMessage } from "../wire/message.ts";
+import type { MessageBytes } from "../native/addon.ts";
+import { isForeign } from "../wire/bytes.ts";
+import { type BytesMessage, partsOf } from "../wire/message.ts";
 
 /**
  * A BatchedFrames message as the kernels take it: `meta` as MessagePack. A meta that came as an object inside the header,
  * which the peer reads too, is encoded; any other passes through, nothing is copied.
  */
-export function batchParts({ header: { meta }, data }: BytesMessage): MessageParts {
-  return { meta: meta instanceof Uint8Array ? meta : encode(meta), data };
+export function batchParts(message: BytesMessage): MessageBytes {
+  const { meta, data } = partsOf(message);
+  return { meta: meta instanceof Uint8Array || isForeign(meta) ? meta : encode(meta), data };
 }
 
 /** A COMPartial message as the kernels take it: `meta` as JSON; otherwise as `batchParts`. */
-export function comPartialParts({ header: { meta }, data }: BytesMessage): MessageParts {
-  return { meta: meta instanceof Uint8Array ? meta : Buffer.from(JSON.stringify(meta)), data };
+export function comPartialParts(message: BytesMessage): MessageBytes {
+  const { meta, data } = partsOf(message);
+  const bytes = meta instanceof Uint8Array || isForeign(meta) ? meta : Buffer.from(JSON.stringify(meta));
+  return { meta: bytes, data };
 }

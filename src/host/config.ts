@@ -43,6 +43,8 @@ export interface HostConfig {
   readonly metricsHost: string;
   /** Folder in which the agent mounts what mount parameters name. */
   readonly mountFolder: string;
+  /** Whether formats are used that only some readers accept, once all readers say that they do. */
+  readonly fastLane: boolean;
   /** Folder of the file that a container's health check looks at; null for none. */
   readonly healthFolder: string | null;
 }
@@ -84,6 +86,7 @@ const readers: { readonly [Member in keyof HostConfig]: Reader<HostConfig[Member
   shutdownSeconds: seconds("STEMLINE_SHUTDOWN_SECONDS", 8),
   metricsPort: integer("STEMLINE_METRICS_PORT", 0, 65535, null),
   metricsHost: variable("STEMLINE_METRICS_HOST", "a host name or IP address", readWord, "127.0.0.1"),
+  fastLane: variable("STEMLINE_FAST_LANE", oneOfList(["on", "off"]), readSwitch, true),
   mountFolder: variable("STEMLINE_MOUNT_DIR", "a folder", (text) => text, "/mnt"),
   healthFolder: variable<string | null>("STEMLINE_HEALTH_DIR", "a folder", (text) => text, null),
 };
@@ -104,6 +107,11 @@ export function readNatsConfig(
 ): Pick<HostConfig, "natsUrl" | "credentials" | "storage"> {
   const { natsUrl, credentials, storage } = readers;
   return readMembers(env, { natsUrl, credentials, storage });
+}
+
+/** The part of the configuration that a run without a network heeds as well. Throws as `readHostConfig` does. */
+export function readFastLane(env: NodeJS.ProcessEnv): boolean {
+  return readMembers(env, { fastLane: readers.fastLane }).fastLane;
 }
 
 function readMembers<Member extends keyof HostConfig>(
@@ -166,6 +174,10 @@ function inRange(value: number, min: number, max: number): number | undefined {
 
 function readWord(text: string): string | undefined {
   return /^\S+$/.test(text) ? text : undefined;
+}
+
+function readSwitch(text: string): boolean | undefined {
+  return text === "on" ? true : text === "off" ? false : undefined;
 }
 
 function readLogLevel(text: string): LogLevel | undefined {

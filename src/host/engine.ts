@@ -2,8 +2,9 @@ import { WireError } from "../errors.ts";
 import type { Operator, OperatorContext, RunContext, RunResult } from "../operator/define-operator.ts";
 import { createBreather } from "../operator/event-loop.ts";
 import { openResult, type ResultMessages } from "../operator/run-result.ts";
+import { type Bytes, releaseParts } from "../wire/bytes.ts";
 import { decodeMessage, encodeMessage } from "../wire/header.ts";
-import type { BytesMessage, Tracking } from "../wire/message.ts";
+import { type BytesMessage, releaseMessage, type Tracking } from "../wire/message.ts";
 import { wireTime } from "../wire/time.ts";
 import { trackInputPort, trackOperator, trackOutputPort, withTracking } from "../wire/tracking.ts";
 import type { Messenger, ReceivedParts } from "./messenger.ts";
@@ -248,6 +249,7 @@ export class Engine {
       if (!(error instanceof WireError)) throw error;
       this.#options.observer.rejected("header", error.message);
     }
+    releaseParts(parts);
     return null;
   }
 
@@ -300,6 +302,7 @@ export class Engine {
         });
       }
     }
+    if (call.message !== null) releaseMessage(call.message);
     this.#slots.free();
     return delivered;
   }
@@ -339,6 +342,7 @@ export class Engine {
     const { operatorId, observer } = this.#options;
     let tracking = call.message?.header.tracking ?? null;
     let yielded = false;
+    const sent: BytesMessage[] = [];
     try {
       while (messages !== null && !(messages.lazy && this.#isToEnd(call))) {
         const made = await messages.next();
@@ -346,12 +350,16 @@ export class Engine {
         let message = withTracking(made, tracking);
         if (call.tracked && !yielded) message = trackOperator(message, operatorId, before, after);
         await this.#send(message);
+        // Of an array, a message may come again.
+        if (messages.lazy) releaseMessage(made);
+        else sent.push(made);
         // Of several messages the first one carries the list on, so that a way is not counted twice.
         tracking = null;
         yielded = true;
         await this.#breathe();
       }
     } finally {
+      sent.forEach(releaseMessage);
       await messages?.end();
     }
     if (!call.tracked) return yielded;
@@ -432,6 +440,6 @@ function yieldsNothing(outcome: Outcome): boolean {
   return outcome.kind === "done" && outcome.messages === null;
 }
 
-function byteLength(parts: readonly Uint8Array[]): number {
+function byteLength(parts: readonly Bytes[]): number {
   return parts.reduce((sum, part) => sum + part.byteLength, 0);
 }

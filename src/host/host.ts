@@ -1,6 +1,6 @@
 import { errorText, HostError, PipelineError } from "../errors.ts";
 import { defaultBackend } from "../native/kernels.ts";
-import type { Operator, OperatorContext } from "../operator/define-operator.ts";
+import { acceptedFormats, type Operator, type OperatorContext } from "../operator/define-operator.ts";
 import { maxFailuresInARow } from "../operator/run-result.ts";
 import type { RuntimePipeline } from "../spec/expand-pipeline.ts";
 import { type OperatorView, operatorView, parseRuntimePipeline } from "../spec/runtime-pipeline.ts";
@@ -16,6 +16,7 @@ import {
 import { operatorKey, portKey } from "../wire/subjects.ts";
 import type { HostConfig } from "./config.ts";
 import type { ControlPlane, Subscription } from "./control-plane.ts";
+import { Downstream } from "./downstream.ts";
 import { Engine, type EnginePort, type PassageTimes } from "./engine.ts";
 import { KeyValues } from "./key-values.ts";
 import type { HostLog } from "./log.ts";
@@ -162,7 +163,8 @@ class Host {
     this.#subscriptions.push(exchange);
     await this.#untilStopped(this.#keys!.putAll());
 
-    const context = () => this.#context(view.operator.canonical_id, parameters);
+    const downstream = this.#followReaders(view);
+    const context = () => this.#context(view.operator.canonical_id, parameters, downstream);
     const state = await this.#untilStopped(Promise.resolve(operator.setup?.(context())));
     this.#teardown = async () => operator.teardown?.({ ...context(), state });
     this.#nameBackend();
@@ -298,19 +300,21 @@ class Host {
   }
 
   async #connectInputs(view: OperatorView, messenger: Messenger): Promise<void> {
+    const { config, operator } = this.#options;
     const upstream = new Upstream({
       inputs: view.inputs,
       control: this.#control!,
       messenger,
       log: this.#log,
-      waitSeconds: this.#options.config.upstreamWaitSeconds,
+      waitSeconds: config.upstreamWaitSeconds,
     });
     this.#upstream = upstream;
     this.#subscriptions.push(upstream);
     await this.#untilStopped(upstream.connect());
-    for (const [index, { id, canonicalId }] of view.inputs.entries()) {
+    for (const [index, { id, canonicalId, portkey }] of view.inputs.entries()) {
       const { count } = this.#ports.inputs[index]!;
-      this.#keys!.add("stat", portKey(id), () => inputPortStatusJson({ id, canonicalId }));
+      const accepts = config.fastLane ? acceptedFormats(operator, portkey) : [];
+      this.#keys!.add("stat", portKey(id), () => inputPortStatusJson({ id, canonicalId, accepts }));
       this.#keys!.add("met", portKey(id), () =>
         portMetricsJson({
           id,
@@ -331,7 +335,24 @@ class Host {
     return engine.produce();
   }
 
-  #context(canonicalId: string, parameters: HostParameters): OperatorContext<Record<never, never>> {
+  #followReaders({ outputs }: OperatorView): Downstream {
+    const { config, metrics } = this.#options;
+    const downstream = new Downstream({
+      outputs,
+      control: this.#control!,
+      log: this.#log,
+      metrics,
+      enabled: config.fastLane,
+    });
+    this.#subscriptions.push(downstream);
+    return downstream;
+  }
+
+  #context(
+    canonicalId: string,
+    parameters: HostParameters,
+    downstream: Downstream,
+  ): OperatorContext<Record<never, never>> {
     const control = this.#control!;
     return {
       parameters: parameters.current,
@@ -343,6 +364,7 @@ class Host {
       },
       publishTable: (tables) =>
         this.#show("table", () => control.publishTable(canonicalId, JSON.stringify({ tables }))),
+      readersAccept: (format) => downstream.accepts(format),
     };
   }
 

@@ -1,8 +1,10 @@
-/** One multipart message as it reached an input port. The parts belong to the receiver. */
+import type { Bytes } from "../wire/bytes.ts";
+
+/** One multipart message as it reached an input port. The receiver releases the parts. */
 export interface ReceivedParts {
   /** Runtime id of the input port. */
   readonly portId: string;
-  readonly parts: readonly Uint8Array[];
+  readonly parts: readonly Bytes[];
 }
 
 /** What became of the messages that a messenger had accepted and not sent when it was closed. */
@@ -47,12 +49,12 @@ export interface Messenger {
    */
   receive(): Promise<ReceivedParts | null>;
   /**
-   * Sends parts without copying: they must not change afterwards. Resolves when the port's queue has taken them. One call
-   * at a time for each port.
+   * Sends parts. Foreign ones are not copied: they are shared until they have left. Resolves when the port's queue has
+   * taken them. One call at a time for each port.
    *
    * Rejects with HostError `STEMLINE_PORT_CLOSED` if the messenger is closed before that.
    */
-  send(portId: string, parts: readonly Uint8Array[]): Promise<void>;
+  send(portId: string, parts: readonly Bytes[]): Promise<void>;
   /** Number of peers that a port is connected to now. */
   peers(portId: string): number;
   /** From now on `receive` gives out what has arrived in this process, then null. */

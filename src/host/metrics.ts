@@ -39,6 +39,11 @@ export class HostMetrics {
     ["outcome"],
   );
   readonly displays = this.#counter("displays_total", "Pictures and tables to be shown", ["outcome"]);
+  /** 1 for the state in force. */
+  readonly fastLane = this.#gauge("fast_lane_info", "1 for the state that a format of messages is in", [
+    "format",
+    "state",
+  ]);
   readonly natsConnected = this.#gauge("nats_connected", "1 while NATS is connected");
   readonly kernelSeconds = new Histogram({
     name: "stemline_kernel_seconds",

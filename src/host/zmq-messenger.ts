@@ -1,8 +1,9 @@
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
-import { Pull, Push, version } from "zeromq";
-import { errorText, HostError } from "../errors.ts";
+import { errorText, HostError, StemlineError } from "../errors.ts";
 import { bindAddress, formatAddress, type ZmqAddress } from "../wire/address.ts";
+import type { Bytes } from "../wire/bytes.ts";
 import type { CloseReport, Messenger, MessengerObserver, ReceivedParts } from "./messenger.ts";
+import { ZmqSocket } from "./zmq-socket.ts";
 
 export interface ZmqMessengerOptions {
   /** Name under which others reach this process. */
@@ -18,9 +19,7 @@ export interface ZmqMessengerOptions {
 
 interface OutputPort {
   readonly id: string;
-  readonly socket: Push;
-  /** Resolves when ZeroMQ is done with the socket, after it was closed. */
-  readonly ended: Promise<void>;
+  readonly socket: ZmqSocket;
   peers: number;
   /** Peers that went away while the port was closing. */
   lostPeers: number;
@@ -31,12 +30,12 @@ interface OutputPort {
 /** One connection of an input port. It has a socket of its own, so that its queue can be emptied before it is closed. */
 interface Link {
   readonly address: string;
-  readonly socket: Pull;
+  readonly socket: ZmqSocket;
   /** Upstream ports that are to be reached at the address. */
   readonly upstreams: Set<string>;
   connected: boolean;
   /** The message that was taken from the socket and waits to be given out. */
-  arrived: readonly Uint8Array[] | null;
+  arrived: readonly Bytes[] | null;
   /** Messages given out so far. */
   given: number;
   /** What is still to be given out before the link is closed, in messages; null while it stays. */
@@ -61,18 +60,6 @@ const REOPEN_MS = 1000;
 /** What `close` allows for beyond its limit until ZeroMQ has reported. */
 const CLOSE_GRACE_MS = 250;
 
-// A peer whose machine is gone says nothing, and one that only receives never finds out by itself. ZeroMQ's own heartbeat
-// cannot be used: a peer that is not reading because its queue is full does not answer it, and would be cut off.
-const TCP_KEEPALIVE = {
-  tcpKeepalive: 1,
-  tcpKeepaliveIdle: 30,
-  tcpKeepaliveInterval: 10,
-  tcpKeepaliveCount: 3,
-};
-
-/** Of the ZeroMQ library. */
-export const zmqVersion = version;
-
 /** The data plane of an interactEM pipeline: PUSH sockets that bind, PULL sockets that connect. */
 export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
   const { hostname, queueMessages, observer } = options;
@@ -83,16 +70,43 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
   let wakeReceiver = () => {};
 
   function openLink(port: InputPort, address: string): Link {
-    const socket = new Pull({
-      linger: 0,
-      receiveHighWaterMark: queueMessages,
-      maxMessageSize: options.maxMessageBytes,
-      // Only where needed: with it, ZeroMQ leaves out the IPv4 addresses of a name that has both kinds.
-      ipv6: address.includes("["),
-      reconnectInterval: 100,
-      reconnectMaxInterval: 2000,
-      ...TCP_KEEPALIVE,
-    });
+    let givenUp = false;
+    const socket = attempt(
+      "STEMLINE_PORT_CONNECT",
+      `input port ${port.id} cannot connect to ${address}`,
+      () => {
+        return new ZmqSocket(
+          address,
+          {
+            pulls: true,
+            highWaterMark: queueMessages,
+            maxMessageBytes: options.maxMessageBytes,
+            // Only where needed: with it, ZeroMQ leaves out the IPv4 addresses of a name that has both kinds.
+            ipv6: address.includes("["),
+          },
+          {
+            connected() {
+              link.connected = true;
+              observer?.connected?.(port.id, address);
+            },
+            retried() {
+              givenUp = false;
+            },
+            async disconnected() {
+              if (link.connected) observer?.disconnected?.(port.id, address, 0);
+              link.connected = false;
+              // ZeroMQ connects again by itself, and says so at once, unless the other side broke the protocol or a limit.
+              givenUp = true;
+              await delay(REOPEN_MS, undefined, { ref: false });
+              await nextTurn();
+              if (!givenUp || socket.closed) return;
+              givenUp = false;
+              socket.connectAgain(address);
+            },
+          },
+        );
+      },
+    );
     const link: Link = {
       address,
       socket,
@@ -102,55 +116,17 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
       given: 0,
       remaining: null,
     };
-    watchLink(port, link);
-    try {
-      socket.connect(address);
-    } catch (error) {
-      socket.close();
-      const message = `input port ${port.id} cannot connect to ${address}: ${errorText(error)}`;
-      throw new HostError("STEMLINE_PORT_CONNECT", message, { cause: error });
-    }
     port.links.add(link);
-    request(port, link);
+    void request(port, link);
     return link;
   }
 
-  function watchLink(port: InputPort, link: Link): void {
-    const { address, socket } = link;
-    let givenUp = false;
-    socket.events.on("handshake", () => {
-      link.connected = true;
-      observer?.connected?.(port.id, address);
-    });
-    socket.events.on("connect:retry", () => {
-      givenUp = false;
-    });
-    socket.events.on("disconnect", async () => {
-      if (link.connected) observer?.disconnected?.(port.id, address, 0);
-      link.connected = false;
-      // ZeroMQ connects again by itself, and says so at once, unless the other side broke the protocol or a limit.
-      givenUp = true;
-      await delay(REOPEN_MS, undefined, { ref: false });
-      await nextTurn();
-      if (!givenUp || socket.closed) return;
-      givenUp = false;
-      socket.connect(address);
-    });
-  }
-
   /** Asks a link for its next message. */
-  function request(port: InputPort, link: Link): void {
-    link.socket.receive().then(
-      (parts) => {
-        link.arrived = parts;
-        wakeReceiver();
-      },
-      (error: unknown) => {
-        if (!link.socket.closed) throw error;
-        port.links.delete(link);
-        wakeReceiver();
-      },
-    );
+  async function request(port: InputPort, link: Link): Promise<void> {
+    const parts = await link.socket.receive();
+    if (parts === null) port.links.delete(link);
+    else link.arrived = parts;
+    wakeReceiver();
   }
 
   /** The message that waits in the port, and of that in the link, that was not served for longest. */
@@ -161,7 +137,7 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
     return null;
   }
 
-  function take(port: InputPort, link: Link, parts: readonly Uint8Array[]): ReceivedParts {
+  function take(port: InputPort, link: Link, parts: readonly Bytes[]): ReceivedParts {
     inputs.delete(port.id);
     inputs.set(port.id, port);
     port.links.delete(link);
@@ -173,7 +149,7 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
     }
     if (!link.socket.closed) {
       port.links.add(link);
-      request(port, link);
+      void request(port, link);
     }
     return { portId: port.id, parts };
   }
@@ -200,43 +176,32 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
 
   function bindOutput(id: string, address: ZmqAddress): OutputPort {
     const endpoint = bindAddress(address);
-    const socket = new Push({
-      linger: 0,
-      sendHighWaterMark: queueMessages,
-      ipv6: endpoint.includes("["),
-      ...TCP_KEEPALIVE,
+    const socket = attempt("STEMLINE_PORT_BIND", `output port ${id} cannot be bound to ${endpoint}`, () => {
+      return new ZmqSocket(
+        endpoint,
+        { pulls: false, highWaterMark: queueMessages, ipv6: endpoint.includes("[") },
+        {
+          accepted(peer) {
+            port.peers += 1;
+            observer?.connected?.(id, peer);
+          },
+          disconnected(peer) {
+            port.peers -= 1;
+            if (closing !== null) port.lostPeers += 1;
+            observer?.disconnected?.(id, peer, queuedAtMost(port, 1));
+          },
+        },
+      );
     });
-    const ended = new Promise<void>((resolve) => socket.events.on("end", () => resolve()));
     const port: OutputPort = {
       id,
       socket,
-      ended,
       peers: 0,
       lostPeers: 0,
       accepted: 0,
       smallestBytes: Number.POSITIVE_INFINITY,
     };
-    watchPeers(port);
-    try {
-      socket.bindSync(endpoint);
-    } catch (error) {
-      socket.close();
-      const message = `output port ${id} cannot be bound to ${endpoint}: ${errorText(error)}`;
-      throw new HostError("STEMLINE_PORT_BIND", message, { cause: error });
-    }
     return port;
-  }
-
-  function watchPeers(port: OutputPort): void {
-    port.socket.events.on("accept", ({ address }) => {
-      port.peers += 1;
-      observer?.connected?.(port.id, address);
-    });
-    port.socket.events.on("disconnect", ({ address }) => {
-      port.peers -= 1;
-      if (closing !== null) port.lostPeers += 1;
-      observer?.disconnected?.(port.id, address, queuedAtMost(port, 1));
-    });
   }
 
   async function closeAll(flushMs: number, giveUp: AbortSignal | undefined): Promise<CloseReport> {
@@ -252,10 +217,9 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
   async function flush(port: OutputPort, flushMs: number, giveUp: AbortSignal | undefined): Promise<number> {
     const deadline = performance.now() + flushMs;
     // A negative one would be for ever.
-    port.socket.linger = Math.max(0, Math.ceil(flushMs));
-    port.socket.close();
+    port.socket.close(Math.max(0, Math.ceil(flushMs)));
     // ZeroMQ ends a closed socket when its messages are with the kernel, or at the deadline without saying which.
-    const ended = port.ended.then(() => performance.now() < deadline);
+    const ended = port.socket.ended.then(() => performance.now() < deadline);
     const patience = delay(flushMs + CLOSE_GRACE_MS, false, {
       ref: false,
       ...(giveUp && { signal: giveUp }),
@@ -282,7 +246,7 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
       };
       const port = bindOutput(portId, address);
       outputs.set(portId, port);
-      const boundPort = Number(port.socket.lastEndpoint?.split(":").at(-1));
+      const boundPort = Number(port.socket.endpoint.split(":").at(-1));
       return formatAddress({ ...address, port: boundPort });
     },
 
@@ -320,13 +284,8 @@ export function createZmqMessenger(options: ZmqMessengerOptions): Messenger {
     async send(portId, parts) {
       const port = opened(outputs, portId);
       while (closing === null) {
-        try {
-          await port.socket.send([...parts]);
-        } catch (error) {
-          // None of it was sent, so that another peer can have it.
-          if (closing !== null || isTryAgain(error)) continue;
-          throw error;
-        }
+        // None of it was sent: another peer can have it.
+        if (!(await port.socket.send(parts))) continue;
         port.accepted += 1;
         port.smallestBytes = Math.min(port.smallestBytes, wireBytes(parts));
         return;
@@ -364,11 +323,16 @@ function portClosed(id: string): HostError {
 }
 
 /** Least number of bytes that a message takes on the wire, where each part has flags and a length. */
-function wireBytes(parts: readonly Uint8Array[]): number {
+function wireBytes(parts: readonly Bytes[]): number {
   return parts.reduce((sum, part) => sum + part.byteLength + 2, 0);
 }
 
-/** ZeroMQ had room for a message, and the peer was gone before it was there. */
-function isTryAgain(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "EAGAIN";
+/** What `open` returns. */
+function attempt<T>(code: string, doing: string, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    if (error instanceof StemlineError) throw error;
+    throw new HostError(code, `${doing}: ${errorText(error)}`, { cause: error });
+  }
 }

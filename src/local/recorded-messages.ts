@@ -5,6 +5,7 @@ import { FileError, UsageError, WireError } from "../errors.ts";
 import { defineOperator } from "../operator/define-operator.ts";
 import { reasonOf } from "../operator/file-reason.ts";
 import type { OperatorSpec } from "../spec/operator-spec.ts";
+import { viewOf } from "../wire/bytes.ts";
 import { decodeMessage, encodeMessage } from "../wire/header.ts";
 import type { BytesMessage } from "../wire/message.ts";
 import type { InstalledOperator } from "./runner.ts";
@@ -88,7 +89,7 @@ export function messageRecorder(path: string): InstalledOperator {
         try {
           mkdirSync(folder, { recursive: true });
           parts.forEach((part, index) => {
-            writeFileSync(join(folder, index === 0 ? headerFile : `part${index}.bin`), part);
+            writeFileSync(join(folder, index === 0 ? headerFile : `part${index}.bin`), viewOf(part));
           });
         } catch (cause) {
           throw new FileError("STEMLINE_FILE_WRITE", `Cannot write ${folder}: ${reasonOf(cause)}`, { cause });

@@ -1,5 +1,11 @@
 import { errorText } from "../errors.ts";
-import type { Logger, Operator, OperatorContext, RunContext } from "../operator/define-operator.ts";
+import {
+  acceptedFormats,
+  type Logger,
+  type Operator,
+  type OperatorContext,
+  type RunContext,
+} from "../operator/define-operator.ts";
 import { createBreather } from "../operator/event-loop.ts";
 import { maxFailuresInARow, openResult, type ResultMessages } from "../operator/run-result.ts";
 import type { OperatorSpec } from "../spec/operator-spec.ts";
@@ -9,7 +15,8 @@ import {
   operatorSlugs,
   requireValidPipeline,
 } from "../spec/pipeline.ts";
-import type { BytesMessage } from "../wire/message.ts";
+import { isForeign } from "../wire/bytes.ts";
+import { type BytesMessage, partsOf } from "../wire/message.ts";
 import { BoundedQueue } from "./bounded-queue.ts";
 import { type MutableFigures, type OperatorFigures, startFigures } from "./figures.ts";
 import { type LocalParameters, localParameters } from "./local-parameters.ts";
@@ -49,6 +56,8 @@ export interface RunOptions {
   readonly out?: string;
   /** Messages that may wait in front of one operator; default 4. */
   readonly queueCapacity?: number;
+  /** Whether formats are used that all readers of an operator accept; default true. */
+  readonly fastLane?: boolean;
   /** Replicas of a parallel operator whose pipeline entry does not say how many; default 4. */
   readonly defaultParallelism?: number;
   /** When aborted, sources stop and everything in flight is finished. */
@@ -120,11 +129,13 @@ export async function runPipeline(pipeline: CanonicalPipeline, options: RunOptio
       inbox: new BoundedQueue(queueCapacity, upstreamReplicas(pipeline, replicas, id)),
       targets: [],
       unread: false,
+      acceptedFormats: new Set(),
+      lanes: new Set(),
       failuresInARow: 0,
       ended: false,
     });
   }
-  connect(pipeline, stations);
+  connect(pipeline, stations, options.fastLane ?? true);
   return new Run([...stations.values()], writer, options).execute();
 }
 
@@ -139,6 +150,10 @@ interface Station extends InstalledOperator {
   /** Whether an output port has no reader, so that messages go to the result writer as well. */
   unread: boolean;
   failuresInARow: number;
+  /** Formats that every reader of every output port accepts; none where a port has no reader. */
+  acceptedFormats: ReadonlySet<string>;
+  /** Formats that the operator has asked for. */
+  readonly lanes: Set<string>;
   /** Set when the operator gave up. */
   ended: boolean;
 }
@@ -154,17 +169,28 @@ function upstreamReplicas(
   return [...upstream].reduce((sum, upstreamId) => sum + replicas.get(upstreamId)!, 0);
 }
 
-function connect(pipeline: CanonicalPipeline, stations: ReadonlyMap<string, Station>): void {
+function connect(
+  pipeline: CanonicalPipeline,
+  stations: ReadonlyMap<string, Station>,
+  fastLane: boolean,
+): void {
   const ports = new Map(pipeline.ports.map((port) => [port.id, port]));
   const read = new Map<Station, Set<string>>();
+  const accepted = new Map<Station, (readonly string[])[]>();
   for (const edge of pipeline.edges) {
     const output = ports.get(edge.input_id)!;
     const from = stations.get(output.canonical_operator_id)!;
-    from.targets.push(stations.get(ports.get(edge.output_id)!.canonical_operator_id)!);
+    const input = ports.get(edge.output_id)!;
+    const to = stations.get(input.canonical_operator_id)!;
+    from.targets.push(to);
+    accepted.set(from, [...(accepted.get(from) ?? []), acceptedFormats(to.operator, input.portkey)]);
     read.set(from, (read.get(from) ?? new Set()).add(output.portkey));
   }
   for (const station of stations.values()) {
     station.unread = (station.spec.outputs ?? []).some(({ name }) => !read.get(station)?.has(name));
+    const [first = [], ...others] = accepted.get(station) ?? [];
+    const common = first.filter((format) => others.every((formats) => formats.includes(format)));
+    station.acceptedFormats = new Set(fastLane && !station.unread ? common : []);
   }
 }
 
@@ -258,6 +284,7 @@ class Run {
       signal: this.#giveUp.signal,
       publishImage: async (image: Uint8Array) => this.#writer?.writeShownImage(station.slug, image),
       publishTable: async (tables: object) => this.#writer?.writeShownTables(station.slug, tables),
+      readersAccept: (format: string) => this.#readersAccept(station, format),
     };
     try {
       return { station, context, state: await station.operator.setup?.(context) };
@@ -265,6 +292,15 @@ class Run {
       this.#fail(station, "could not be set up", error);
       return null;
     }
+  }
+
+  #readersAccept(station: Station, format: string): boolean {
+    const accepted = station.acceptedFormats.has(format);
+    if (!station.lanes.has(format)) {
+      station.lanes.add(format);
+      this.#logger(station).debug({ format }, accepted ? "fast lane on" : "fast lane off");
+    }
+    return accepted;
   }
 
   async #runReplica(replica: Replica): Promise<void> {
@@ -418,6 +454,7 @@ class Run {
   }
 }
 
-function byteLength({ header, data }: BytesMessage): number {
-  return data.byteLength + (header.meta instanceof Uint8Array ? header.meta.byteLength : 0);
+function byteLength(message: BytesMessage): number {
+  const { meta, data } = partsOf(message);
+  return data.byteLength + (meta instanceof Uint8Array || isForeign(meta) ? meta.byteLength : 0);
 }

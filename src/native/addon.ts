@@ -1,14 +1,22 @@
-/** Types of the addon's exports. Nothing here checks: `kernels.ts` does, and C++ checks once more. */
+import type { Bytes, ForeignBytes } from "../wire/bytes.ts";
+
+/** Types of the addon's exports. Nothing here checks: its users do, and C++ checks once more. */
 
 export type EventDtype = "uint8" | "uint16" | "uint32" | "int32" | "float32" | "float64";
 
-/**
- * The two byte parts of a message. A call that takes them keeps both alive until its promise settles; until then they
- * may be neither written to, nor resized, nor transferred to another thread.
- */
+/** The two byte parts of a message. */
 export interface MessageParts {
   readonly meta: Uint8Array;
   readonly data: Uint8Array;
+}
+
+/**
+ * The same as a call takes them, which keeps both alive until its promise settles; until then arrays may be neither
+ * written to, nor resized, nor transferred to another thread.
+ */
+export interface MessageBytes {
+  readonly meta: Bytes;
+  readonly data: Bytes;
 }
 
 /** A BatchedFrames header as columns. */
@@ -34,6 +42,7 @@ export interface PartialOptions {
   readonly centerX?: number;
   readonly centerY?: number;
   readonly disk?: boolean;
+  readonly positions?: boolean;
   readonly replaceNaNs?: boolean;
   readonly dropInvalidFrames?: boolean;
   readonly backend?: string;
@@ -41,8 +50,10 @@ export interface PartialOptions {
   readonly jobNumber?: number;
 }
 
-/** A COMPartial message and what went into it. */
-export interface PartialResult extends MessageParts {
+/** A COMPartial message and what went into it. `P` are its parts: `ForeignBytes` as the addon returns them. */
+export interface PartialResult<P extends MessageBytes = MessageParts> {
+  readonly meta: P["meta"];
+  readonly data: P["data"];
   /** Frames in the message, dropped ones included. */
   readonly frames: number;
   /** Events of the frames that were used. */
@@ -63,8 +74,10 @@ export interface ReduceOptions {
   readonly backend?: string;
 }
 
-/** A COM message: what is known of a scan so far. */
-export interface ComEmission extends MessageParts {
+/** A COM message: what is known of a scan so far. `P` as in `PartialResult`. */
+export interface ComEmission<P extends MessageBytes = MessageParts> {
+  readonly meta: P["meta"];
+  readonly data: P["data"];
   readonly scanNumber: number | bigint;
   /** Messages and frames of this scan so far. */
   readonly messages: number;
@@ -109,15 +122,52 @@ export interface NativeCudaStatus {
   readonly devices: readonly CudaDevice[];
 }
 
+/** Parts of what the addon returns. */
+export interface NativeParts {
+  readonly meta: ForeignBytes;
+  readonly data: ForeignBytes;
+}
+
+export interface ZmqSocketOptions {
+  /** True for a pull socket, which connects; false for a push socket, which binds. */
+  readonly pulls: boolean;
+  /** Messages that may wait on this side of each connection. */
+  readonly highWaterMark: number;
+  /** Largest part that a pull socket receives; a connection that brings a larger one is closed. */
+  readonly maxMessageBytes?: number;
+  readonly ipv6: boolean;
+}
+
+/** What happens to sockets, in order for each; see native/zmq/pump.h. */
+export type ZmqEvent =
+  | readonly [socket: number, event: "received", parts: readonly Bytes[]]
+  | readonly [socket: number, event: "accepted" | "disconnected", address: string]
+  | readonly [
+      socket: number,
+      event: "sent" | "unsent" | "connected" | "retried" | "closed" | "ended",
+      nothing: "",
+    ];
+
+export type ZmqListener = (...event: ZmqEvent) => void;
+
 export interface Addon {
   backends(): { name: string; supported: boolean }[];
   defaultBackend(): string;
   cancel(jobNumber: number): void;
   cudaStatus(library: string): NativeCudaStatus;
-  centerOfMassPartial(meta: Uint8Array, data: Uint8Array, options: PartialOptions): Promise<PartialResult>;
-  decodeBatch(meta: Uint8Array, dataLength: number): DecodedBatch;
+  centerOfMassPartial(meta: Bytes, data: Bytes, options: PartialOptions): Promise<PartialResult<NativeParts>>;
+  decodeBatch(meta: Bytes, dataLength: number): DecodedBatch;
   ComReducer: new () => {
-    add(meta: Uint8Array, data: Uint8Array, options: ReduceOptions): Promise<ComEmission[]>;
-    flush(options: ReduceOptions): Promise<ComEmission[]>;
+    add(meta: Bytes, data: Bytes, options: ReduceOptions): Promise<ComEmission<NativeParts>[]>;
+    flush(options: ReduceOptions): Promise<ComEmission<NativeParts>[]>;
   };
+  zmqStart(listener: ZmqListener): void;
+  zmqOpen(
+    endpoint: string,
+    options: ZmqSocketOptions,
+  ): { readonly socket: number; readonly endpoint: string };
+  zmqReceive(socket: number): void;
+  zmqSend(socket: number, parts: readonly Bytes[]): void;
+  zmqConnect(socket: number, endpoint: string): void;
+  zmqClose(socket: number, options: { readonly lingerMs: number }): void;
 }

@@ -1,16 +1,22 @@
 import { inspect } from "node:util";
 import { NativeError, ParameterError, StemlineError, WireError } from "../errors.ts";
+import { defineLazily, heldParts, holdParts } from "../wire/bytes.ts";
 import type {
   ComEmission,
   CudaDevice,
   CudaReason,
   DecodedBatch,
+  MessageBytes,
   MessageParts,
+  NativeParts,
   PartialOptions,
   PartialResult,
   ReduceOptions,
 } from "./addon.ts";
 import { cudaLibraryPath, findAddon, loadAddon } from "./loader.ts";
+
+/** Name and version of the form of COMPartial messages that has the positions of the batch alone; see docs/protocol.md. */
+export const comPartialPositions = "stemline-com-partial-1";
 
 /** How `centerOfMassPartial` selects events and treats what is wrong or missing. */
 export interface CenterOfMassPartialOptions {
@@ -20,7 +26,12 @@ export interface CenterOfMassPartialOptions {
   readonly initCenter?: readonly [number, number];
   /** `box` as stempy 3.4.1 (default), `disk` as stempy 3.4.2. */
   readonly cropShape?: "box" | "disk";
-  /** Fill positions without events with the mean of the others. Default false: they are NaN. */
+  /**
+   * `scan` (default): the arrays of the whole scan, which every reader of COMPartial messages takes. `positions`: those of
+   * the batch alone, in the form `comPartialPositions`, for readers that accept it.
+   */
+  readonly form?: "scan" | "positions";
+  /** Fill positions without events with the mean of the others. Default false: they are NaN. Not with `positions`. */
   readonly replaceNaNs?: boolean;
   /** What to do with a frame outside the scan or with events outside the detector. Default `reject`. */
   readonly invalidFrames?: "reject" | "drop";
@@ -47,7 +58,8 @@ export interface ComReducerOptions {
  *
  * In: a BatchedFrames message, `meta` MessagePack and `data` the concatenated events. Out: a COMPartial message, `meta`
  * the batch header as JSON and `data` an .npz with `com`, float32 (2, rows, columns): plane 0 the mean column, plane 1
- * the mean row, detector pixels, NaN where no event counts; and `count`, uint32 (rows, columns), the events that do.
+ * the mean row, detector pixels, NaN where no event counts; and `count`, uint32 (rows, columns), the events that do. With
+ * `form: "positions"`, columns of the positions and frames of the batch, see docs/protocol.md.
  * The inputs are read in place: they may be neither written to nor transferred until the promise settles. The outputs
  * belong to the caller.
  *
@@ -55,11 +67,12 @@ export interface ComReducerOptions {
  * signal's reason. Source: the rules of stempy's sparse centre of mass, recorded in test/golden.
  */
 export async function centerOfMassPartial(
-  message: MessageParts,
+  message: MessageBytes,
   options: CenterOfMassPartialOptions = {},
 ): Promise<PartialResult> {
   const native: { -readonly [K in keyof PartialOptions]: PartialOptions[K] } = {
     disk: readChoice("cropShape", options.cropShape ?? "box", ["box", "disk"]) === "disk",
+    positions: readChoice("form", options.form ?? "scan", ["scan", "positions"]) === "positions",
     replaceNaNs: options.replaceNaNs ?? false,
     dropInvalidFrames:
       readChoice("invalidFrames", options.invalidFrames ?? "reject", ["reject", "drop"]) === "drop",
@@ -70,18 +83,17 @@ export async function centerOfMassPartial(
   }
   if (options.backend !== undefined) native.backend = options.backend;
   const { signal } = options;
+  const { meta, data } = bytesOf(message);
+  const addon = loadAddon();
   if (signal === undefined) {
-    return await settle(() => loadAddon().centerOfMassPartial(message.meta, message.data, native));
+    return lazyParts(await settle(() => addon.centerOfMassPartial(meta, data, native)));
   }
   signal.throwIfAborted();
-  const addon = loadAddon();
   const jobNumber = nextJobNumber();
   const cancel = () => addon.cancel(jobNumber);
   signal.addEventListener("abort", cancel, { once: true });
   try {
-    return await settle(() =>
-      addon.centerOfMassPartial(message.meta, message.data, { ...native, jobNumber }),
-    );
+    return lazyParts(await settle(() => addon.centerOfMassPartial(meta, data, { ...native, jobNumber })));
   } catch (error) {
     throw signal.aborted && error instanceof Error && "code" in error && error.code === "ABORT_ERR"
       ? signal.reason
@@ -104,7 +116,7 @@ export function decodeBatch(meta: Uint8Array, dataLength: number): DecodedBatch 
 }
 
 /**
- * Joins the COMPartial messages of a scan, exactly: means are weighted by their `count` arrays. Bounded: at most
+ * Joins the COMPartial messages of a scan, in either form, exactly: means are weighted by their counts. Bounded: at most
  * `maxConcurrentScans` scans are under way. Calls are worked off one after another, in the order they were made.
  */
 export class ComReducer {
@@ -115,8 +127,9 @@ export class ComReducer {
    * Adds one partial result. Resolves to the COM messages that are due: scans pushed out by a newer one first, then the
    * message's own scan. Rejects with WireError for a message that is refused, which leaves the state as it was.
    */
-  add(message: MessageParts, options: ComReducerOptions = {}): Promise<ComEmission[]> {
-    return this.#enqueue(() => this.#native.add(message.meta, message.data, nativeReduceOptions(options)));
+  add(message: MessageBytes, options: ComReducerOptions = {}): Promise<ComEmission[]> {
+    const { meta, data } = bytesOf(message);
+    return this.#enqueue(() => this.#native.add(meta, data, nativeReduceOptions(options)));
   }
 
   /** Emits and forgets every scan under way, oldest first. */
@@ -124,11 +137,24 @@ export class ComReducer {
     return this.#enqueue(() => this.#native.flush(nativeReduceOptions(options)));
   }
 
-  #enqueue(call: () => Promise<ComEmission[]>): Promise<ComEmission[]> {
+  async #enqueue(call: () => Promise<ComEmission<NativeParts>[]>): Promise<ComEmission[]> {
     const result = this.#last.then(() => settle(call));
     this.#last = result.catch(() => undefined);
-    return result;
+    return (await result).map(lazyParts);
   }
+}
+
+/** What a kernel returned, with parts that turn to arrays when they are read. */
+function lazyParts<T extends NativeParts>(result: T): Omit<T, keyof MessageParts> & MessageParts {
+  const { meta, data } = result;
+  defineLazily(result, "meta", meta);
+  defineLazily(result, "data", data);
+  return holdParts(result as unknown as Omit<T, keyof MessageParts> & MessageParts, { meta, data });
+}
+
+/** Parts as the addon takes them, without a look at those of an earlier result. */
+function bytesOf(message: MessageBytes): MessageBytes {
+  return (heldParts(message) as MessageBytes | undefined) ?? message;
 }
 
 /** The file that the addon was loaded from. Throws NativeError `STEMLINE_ADDON_NOT_LOADED` without one. */

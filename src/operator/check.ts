@@ -4,12 +4,13 @@ import { type Problem, StemlineError } from "../errors.ts";
 import { parseJsonText } from "../spec/json-text.ts";
 import {
   duplicateNames,
+  type InputSpec,
   type OperatorSpec,
   type ParameterSpec,
   readOperatorSpec,
 } from "../spec/operator-spec.ts";
 import { describeValue } from "../wire/json.ts";
-import type { Operator } from "./define-operator.ts";
+import { acceptedFormats, type Operator } from "./define-operator.ts";
 import { reasonOf } from "./file-reason.ts";
 import { loadOperator } from "./load-operator.ts";
 import type { ParameterDeclaration, ParameterDeclarations } from "./parameters.ts";
@@ -63,6 +64,7 @@ async function readRun(file: string): Promise<Pick<OperatorCheck, "operator" | "
 function compare(spec: OperatorSpec, operator: Operator): Problem[] {
   return [
     ...compareNames("inputs", spec.inputs, operator.inputs),
+    ...compareAccepted(spec.inputs ?? [], operator),
     ...compareNames("outputs", spec.outputs, operator.outputs),
     ...compareNames("triggers", spec.triggers, operator.triggers),
     ...compareParameters(spec.parameters ?? [], operator.parameters ?? {}),
@@ -78,6 +80,22 @@ function compareNames(
   return sameList(names, declared)
     ? []
     : [{ path: inRun(member), message: expectedList(names, declared, "operator.json") }];
+}
+
+function compareAccepted(inputs: readonly InputSpec[], operator: Operator): Problem[] {
+  const names = Object.keys(operator.accepts ?? {});
+  const unknown = names.filter((port) => !inputs.some(({ name }) => name === port));
+  return [
+    ...unknown.map((port) => ({
+      path: inRun(`accepts.${port}`),
+      message: `expected the name of an input port, got ${describeValue(port)}`,
+    })),
+    ...inputs.flatMap(({ name, accepts = [] }) => {
+      const formats = acceptedFormats(operator, name);
+      if (sameList(accepts, formats)) return [];
+      return [{ path: inRun(`accepts.${name}`), message: expectedList(accepts, formats, "operator.json") }];
+    }),
+  ];
 }
 
 function compareParameters(specified: readonly ParameterSpec[], declared: ParameterDeclarations): Problem[] {

@@ -27,6 +27,11 @@ export interface OperatorContext<P extends ParameterDeclarations> {
   publishImage(image: Uint8Array): Promise<void>;
   /** Shows tables by name in place of those before, like `publishImage`. */
   publishTable(tables: Readonly<Record<string, TableRows>>): Promise<void>;
+  /**
+   * Whether every reader of every output port accepts messages of this format: only then may they be sent, and otherwise
+   * those that every reader takes. False in doubt, and at first. Ask for each message: readers come and go.
+   */
+  readersAccept(format: string): boolean;
 }
 
 /** Work to add to the figures shown for an operator. */
@@ -59,6 +64,8 @@ export interface OperatorDefinition<P extends ParameterDeclarations, S> {
   /** Port names as in operator.json, in order; both default to none. */
   readonly inputs?: readonly string[];
   readonly outputs?: readonly string[];
+  /** Formats of messages that an input port takes besides the usual one, by its name and as in operator.json. */
+  readonly accepts?: Readonly<Record<string, readonly string[]>>;
   readonly triggers?: readonly string[];
   readonly parameters?: P;
   /** Called once per replica before the first `run`; its result is `state`. */
@@ -91,6 +98,11 @@ export function defineOperator<const P extends ParameterDeclarations = Record<ne
   definition: OperatorDefinition<P, S>,
 ): Operator<P, S> {
   return Object.freeze({ ...definition, [brand]: true as const });
+}
+
+/** Formats that an input port of the operator takes besides the usual one. */
+export function acceptedFormats({ accepts = {} }: Operator, port: string): readonly string[] {
+  return Object.hasOwn(accepts, port) ? accepts[port]! : [];
 }
 
 /** True for a value made by `defineOperator`, also by another copy of this package. */

@@ -1,4 +1,5 @@
 import { SpecError } from "../errors.ts";
+import { heldParts } from "../wire/bytes.ts";
 import { describeValue, isRecord } from "../wire/json.ts";
 import type { BytesMessage } from "../wire/message.ts";
 import type { RunResult } from "./define-operator.ts";
@@ -71,6 +72,7 @@ function looksLikeMessage(value: unknown): value is { header: unknown; data: unk
 /** Whatever would go onto the wire in a form that no reader can use, or could not be sent at all. */
 function checkedMessage(value: unknown): BytesMessage {
   if (!looksLikeMessage(value)) throw invalid(`run gave out ${nameOf(value)}; expected messages`);
+  if (heldParts(value) !== undefined) return value as BytesMessage;
   const { header, data } = value;
   if (!(data instanceof Uint8Array)) {
     throw invalid(`message data: expected a Uint8Array, got ${describeValue(data)}`);

@@ -30,6 +30,11 @@ const portSchema = z.object({
   type: z.string(),
 });
 
+const inputSchema = portSchema.extend({
+  /** Formats of messages that it takes besides the usual one. Our own member, which interactEM drops. */
+  accepts: z.array(z.string()).optional(),
+});
+
 const parameterHead = { name: z.string(), label: z.string(), description: z.string() };
 const required = scalar("a boolean", readBoolean);
 
@@ -81,7 +86,7 @@ export const operatorSpecSchema = z.object({
   description: z.string(),
   /** Name of the container image. */
   image: z.string(),
-  inputs: z.array(portSchema).nullable().default(null),
+  inputs: z.array(inputSchema).nullable().default(null),
   outputs: z.array(portSchema).nullable().default(null),
   parameters: z.array(parameterSpecSchema).nullable().default(null),
   tags: z.array(tagSchema).nullable().default(null),
@@ -95,6 +100,7 @@ export const operatorSpecSchema = z.object({
 
 export type OperatorSpec = z.infer<typeof operatorSpecSchema>;
 export type PortSpec = z.infer<typeof portSchema>;
+export type InputSpec = z.infer<typeof inputSchema>;
 export type ParameterSpec = z.infer<typeof parameterSpecSchema>;
 export type ParameterType = ParameterSpec["type"];
 export type TriggerSpec = z.infer<typeof triggerSchema>;

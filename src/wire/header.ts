@@ -1,6 +1,14 @@
 import { WireError } from "../errors.ts";
+import { type Bytes, isForeign, viewOf } from "./bytes.ts";
 import { describeValue, isRecord } from "./json.ts";
-import type { BytesMessage, MessageHeader, Tracking, TrackingEntry } from "./message.ts";
+import {
+  type BytesMessage,
+  type MessageHeader,
+  messageOfParts,
+  partsOf,
+  type Tracking,
+  type TrackingEntry,
+} from "./message.ts";
 import { readWireTime } from "./time.ts";
 import { readUuid } from "./uuid.ts";
 
@@ -19,14 +27,15 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  *
  * @throws WireError if an object meta cannot be written as JSON.
  */
-export function encodeMessage(message: BytesMessage): Uint8Array[] {
-  const { subject, meta, tracking } = message.header;
-  if (meta instanceof Uint8Array) {
-    return [encoder.encode(JSON.stringify({ subject, tracking })), meta, message.data];
+export function encodeMessage(message: BytesMessage): [header: Uint8Array, ...Bytes[]] {
+  const { subject, tracking } = message.header;
+  const { meta, data } = partsOf(message);
+  if (meta instanceof Uint8Array || isForeign(meta)) {
+    return [encoder.encode(JSON.stringify({ subject, tracking })), meta, data];
   }
   try {
     const header = JSON.stringify({ subject, meta, tracking }, bytesAsText);
-    return [encoder.encode(header), message.data];
+    return [encoder.encode(header), data];
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new WireError(
@@ -50,17 +59,17 @@ function bytesAsText(this: unknown, key: string, value: unknown): unknown {
  *
  * @throws WireError if the header part is not a valid header.
  */
-export function decodeMessage(parts: readonly Uint8Array[]): DecodedMessage {
+export function decodeMessage(parts: readonly Bytes[]): DecodedMessage {
   const [headerPart, second, third] = parts;
   if (headerPart === undefined || second === undefined || parts.length > 3) {
     return { outcome: "dropped", reason: `expected 2 or 3 message parts, got ${parts.length}` };
   }
-  const header = parseHeader(headerPart);
+  const header = parseHeader(viewOf(headerPart));
   if (header.subject === "shm") {
     return { outcome: "dropped", reason: 'expected message subject "bytes", got "shm"' };
   }
-  if (third === undefined) return { outcome: "message", message: { header, data: second } };
-  return { outcome: "message", message: { header: { ...header, meta: second }, data: third } };
+  const held = third === undefined ? { meta: header.meta, data: second } : { meta: second, data: third };
+  return { outcome: "message", message: messageOfParts(header, held) };
 }
 
 function parseHeader(part: Uint8Array): MessageHeader {

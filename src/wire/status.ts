@@ -42,8 +42,11 @@ export function outputPortStatusJson(
   return JSON.stringify({ id, canonical_id: canonicalId, uri, status: "idle" });
 }
 
-export function inputPortStatusJson({ id, canonicalId }: PortIdentity): string {
-  return JSON.stringify({ id, canonical_id: canonicalId, uri: null, status: "idle" });
+/** `accepts` names formats that the port takes besides the usual one; interactEM's readers pass over that member. */
+export function inputPortStatusJson(port: PortIdentity & { readonly accepts: readonly string[] }): string {
+  const { id, canonicalId, accepts } = port;
+  const value = { id, canonical_id: canonicalId, uri: null, status: "idle" };
+  return JSON.stringify(accepts.length === 0 ? value : { ...value, accepts });
 }
 
 const portStatuses = ["initializing", "idle", "busy"];
@@ -63,6 +66,16 @@ export function readPortAddresses(value: Uint8Array): ZmqAddress[] {
   requireUuid("canonical_id", port.canonical_id);
   if (!isAbsent(port.status)) requireOneOf("status", portStatuses, port.status);
   return isAbsent(port.uri) ? [] : readUriAddresses(requireRecord("uri", port.uri)).map(parseAddress);
+}
+
+/**
+ * Formats that the status value of an input port says that it accepts; none if it does not say.
+ *
+ * @throws WireError `STEMLINE_WIRE_STATUS`.
+ */
+export function readAcceptedFormats(value: Uint8Array): readonly string[] {
+  const { accepts } = requireRecord("", parseJson(value));
+  return isAbsent(accepts) ? [] : requireTexts("accepts", accepts);
 }
 
 function readUriAddresses(uri: Readonly<Record<string, unknown>>): readonly string[] {

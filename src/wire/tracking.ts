@@ -1,4 +1,4 @@
-import type { BytesMessage, Tracking, TrackingEntry } from "./message.ts";
+import { type BytesMessage, messageOfParts, partsOf, type Tracking, type TrackingEntry } from "./message.ts";
 
 /**
  * Stations of a tracked message. Every function returns a new message that shares meta and data with the given one,
@@ -32,7 +32,7 @@ export function trackOutputPort(message: BytesMessage, portId: string, beforeSen
 
 /** Replaces the tracking of a message: an operator's output continues the list of its input. */
 export function withTracking(message: BytesMessage, tracking: Tracking | null): BytesMessage {
-  return { ...message, header: { ...message.header, tracking } };
+  return messageOfParts({ subject: message.header.subject, tracking }, partsOf(message));
 }
 
 function withEntry(message: BytesMessage, entry: TrackingEntry): BytesMessage {

@@ -7,6 +7,7 @@
 
 #include "batch_header.h"
 #include "center_of_mass_reduce.h"
+#include "com_positions.h"
 #include "input.h"
 #include "npz.h"
 #include "reference/center_of_mass.h"
@@ -85,11 +86,39 @@ void check_result(const Outcome& outcome, const ComPartialOptions& options) {
   require(emissions.size() == 1, "one emission");
 }
 
+// The result in the other form says the same.
+void check_positions_form(std::span<const uint8_t> meta, std::span<const uint8_t> data, ComPartialOptions options,
+                          const Outcome& scan_form) {
+  options.form = ComPartialForm::positions;
+  const Outcome outcome = run(meta, data, options, *fuzz::backends().front());
+  require(outcome.status.code == scan_form.status.code, "both forms are refused or none");
+  if (!outcome.status.ok() || outcome.dropped_frames == outcome.frames) return;
+  ComPositions message;
+  const Status status = read_com_positions(outcome.meta, outcome.data, true, fuzz::pool(), message);
+  require(status.ok(), "own positions are read: " + status.message);
+  const PooledBuffer header = encode_batch_header_json(message.header, fuzz::pool());
+  require(std::equal(scan_form.meta.begin(), scan_form.meta.end(), header.bytes().begin(), header.bytes().end()), "same headers");
+  const auto arrays = reference::read_npz(scan_form.data);
+  const auto com = arrays.at("com.npy").as<float>();
+  const auto count = arrays.at("count.npy").as<uint32_t>();
+  uint64_t counted = 0, expected = 0;
+  for (const uint32_t events : count) expected += events;
+  for (size_t entry = 0; entry < message.columns.entries; ++entry) {
+    const uint32_t position = message.positions()[entry];
+    counted += message.counts()[entry];
+    require(message.counts()[entry] == count[position], "same count");
+    const float column = message.mean_columns()[entry], row = message.mean_rows()[entry];
+    require(std::memcmp(&column, &com[position], 4) == 0 && std::memcmp(&row, &com[count.size() + position], 4) == 0, "same means");
+  }
+  require(counted == expected, "no position is left out");
+}
+
 void check_message(std::span<const uint8_t> meta, std::span<const uint8_t> data, const ComPartialOptions& options) {
   const Outcome first = run(meta, data, options, *fuzz::backends().front());
   for (const Backend* backend : fuzz::backends()) {
     require(run(meta, data, options, *backend) == first, std::string("backends agree: ") + backend->name);
   }
+  if (!options.replace_nans) check_positions_form(meta, data, options, first);
   if (first.status.ok()) {
     check_result(first, options);
   } else {

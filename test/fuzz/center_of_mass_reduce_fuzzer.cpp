@@ -1,9 +1,10 @@
-// The reduce kernel on sequences of hostile COMPartial messages: JSON header and .npz. Input: options, then messages,
+// The reduce kernel on sequences of hostile COMPartial messages in either form: JSON header and .npz, or columns. Input: options, then messages,
 // each a kind, the lengths of header and data, and their bytes. Kind bit 0: the data is no archive but values from
 // which one that fits the header is made, for few changed archives have a valid checksum.
 #include "center_of_mass_reduce.h"
 
 #include "batch_header.h"
+#include "com_positions.h"
 #include "input.h"
 #include "reference/json.h"
 #include "reference/npz.h"
@@ -95,6 +96,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     const uint16_t meta_size = input.take<uint16_t>(), data_size = input.take<uint16_t>();
     message.meta = input.take_bytes(meta_size);
     message.data = input.take_bytes(data_size);
+    ComPositions positions;
+    if (read_com_positions(message.meta, message.data, false, fuzz::pool(), positions).ok() &&
+        positions.header.scan_positions() > fuzz::max_scan_positions) {
+      continue;
+    }
     BatchHeader header;
     if (decode_batch_header(HeaderFormat::json, message.meta, fuzz::pool(), header).ok()) {
       if (header.scan_positions() > fuzz::max_scan_positions) continue;

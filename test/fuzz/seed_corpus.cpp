@@ -1,10 +1,11 @@
 // Writes the fuzzers' first inputs from the recorded messages: seed_corpus GOLDEN_FOLDER CORPUS_FOLDER
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
-#include "reference/wire_value.h"
+#include "reference/com_positions.h"
 
 namespace fs = std::filesystem;
 using reference::Bytes;
@@ -77,6 +78,35 @@ int main(int argc, char** argv) {
       append(input, {0, 0, 128, 63, 0, 0, 32, 65});
       reduce += write_file(corpus / "center_of_mass_reduce", input);
     }
+  }
+  // The form that has positions alone: with one list of modules and without numbers, with numbers, with all columns.
+  for (int kind = 0; kind < 3; ++kind) {
+    reference::Batch batch;
+    batch.scan_rows = 3;
+    batch.scan_columns = 2;
+    batch.frame_rows = batch.frame_columns = 8;
+    for (int i = 0; i < 5; ++i) {
+      reference::Frame frame;
+      frame.row = i % 3;
+      frame.column = i % 2;
+      if (i > 0) frame.events = {9, static_cast<double>(10 * i)};
+      if (kind > 0) frame.frame_number = 10 - i;
+      if (kind > 1 && i % 2 == 1) frame.frame_number = -i;
+      if (kind > 1 && i == 2) frame.modules = {1};
+      batch.frames.push_back(std::move(frame));
+    }
+    const reference::ComPositionsMessage message = com_positions(batch, center_of_mass(batch, {}));
+    const std::string meta = reference::json_text(message.meta);
+    // Headers are asked for, every message is emitted.
+    Bytes input{7, 16};
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      put(input, 0, 1);
+      put(input, meta.size(), 2);
+      put(input, message.data.size(), 2);
+      append(input, {meta.begin(), meta.end()});
+      append(input, message.data);
+    }
+    reduce += write_file(corpus / "center_of_mass_reduce", input);
   }
   // Steers the generator of batches.
   for (uint32_t seed = 1; seed <= 30; ++seed) {

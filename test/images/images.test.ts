@@ -162,17 +162,12 @@ describe.each(engines)("in %s", (engine) => {
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
-  test("doctor finds the addon, and says in which image it is missing", () => {
-    const sound = inContainer("--entrypoint=stemline", image, "doctor", "--json");
-    expect(JSON.parse(sound.stdout)).toMatchObject({ version, sound: true });
-    const without = inContainer("--entrypoint=stemline", imageOf("interactem-operator"), "doctor");
-    expect(without).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(/note {2}Addon +not in this image: .*distiller-streaming/),
-    });
+  test.each([image, imageOf("interactem-operator")])("doctor finds all that %s needs", (name) => {
+    const { stdout } = inContainer("--entrypoint=stemline", name, "doctor", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ version, sound: true });
   });
 
-  test("a base without kernels says which one an operator with kernels needs", () => {
+  test("a base without the 4D Camera utilities says which one an operator with kernels needs", () => {
     const file = fileURLToPath(new URL("../../operators/center-of-mass-partial/run.ts", import.meta.url));
     const program = `import { loadOperator } from "/opt/stemline/dist/operator/load-operator.js";
       await loadOperator("/app/run.ts").catch(({ message }) => console.log(message));`;

@@ -122,6 +122,10 @@ describe("worker threads", () => {
     expect(await reportOf("workerExitMidJob")).toEqual({ codes: Array(6).fill(3) });
   });
 
+  it("may exit while messages pass through their sockets", async () => {
+    expect(await reportOf("workerExitWithSockets")).toEqual({ codes: Array(6).fill(3) });
+  });
+
   it("leave results behind that outlive them", async () => {
     const { kept, wrong, transfers } = await reportOf("resultsOfWorker");
     expect({ kept, wrong }).toEqual({ kept: 30, wrong: 0 });

@@ -243,6 +243,12 @@ const conversation: readonly Pattern[] = [
       "no flow control, which only holds up a reader of single values; a dead server is noticed earlier",
   },
   {
+    subject: "$KV.stat.port.<port>",
+    asks: true,
+    bodies: [inputPort.replace("}", ',"accepts":["stemline-com-partial-1"]}')],
+    difference: "center-of-mass-reduce takes a smaller form of its messages as well",
+  },
+  {
     subject: "$JS.API.STREAM.INFO.par",
     asks: true,
     bodies: [""],

@@ -4,6 +4,8 @@ import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { ComReducer, centerOfMassPartial } from "../../../src/distiller/index.ts";
 import buildIfStale from "../../global-setup.ts";
+import { detectorFramesPerSecond, figuresOf, noisySpread, type Samples } from "../figures.ts";
+import { type Case, cases, directName } from "./cases.ts";
 import { type Chain, withChain } from "./chain.ts";
 import {
   arrivalMs,
@@ -18,32 +20,20 @@ import {
 } from "./measure.ts";
 import { type BatchMessage, makeBatch } from "./message.ts";
 
-const usage = `npm run bench:host -- [--quick] [--json] [--seconds S] [--filter TEXT]
-  --quick        one round of one second
-  --json         one object a line
-  --seconds S    measuring time of each figure, default 4
-  --filter TEXT  only cases whose name has this text: partial-EVENTS-MB, pipeline-EVENTS-MB`;
+const usage = `npm run bench:host -- [--quick] [--json] [--seconds S] [--filter REGEX]
+  --quick         one round of one second
+  --json          a line for each figure
+  --seconds S     measuring time of each figure, default 4
+  --filter REGEX  only cases whose name matches: host/partial/EVENTS/SIZE, host/pipeline/EVENTS/SIZE`;
 
-const detectorFramesPerSecond = 87_000;
-const noisySpread = 0.1;
 const pacedShare = 0.5;
-
-interface Case {
-  readonly name: string;
-  readonly eventsPerFrame: number;
-  /** Events in a message, in units of 10^6 bytes. */
-  readonly eventMegabytes: number;
-  readonly partials: number;
-  /** Messages between two results of a reduce; null: no reduce. */
-  readonly emitEvery: number | null;
-}
 
 interface Figures {
   /** Median of the rounds. */
   readonly framesPerSecond: number;
   /** Input bytes, header included. */
   readonly megabytesPerSecond: number;
-  /** Difference of the fastest and the slowest round, as a share of the median. */
+  /** By how much the best round is above the median, as a share. */
   readonly spread: number;
   /** Processor seconds a second, median of the rounds. */
   readonly cpu: Passage["cpu"];
@@ -57,6 +47,8 @@ interface Latency {
 
 interface Result {
   readonly name: string;
+  /** Through the operators, and directly. */
+  readonly samples: readonly Samples[];
   readonly framesPerMessage: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -72,23 +64,13 @@ interface Result {
   readonly loadAverage: number;
 }
 
-const cases: readonly Case[] = [
-  ...[10, 100, 300].flatMap((eventsPerFrame) =>
-    [1, 4].map((eventMegabytes) => ({
-      ...{ name: `partial-${eventsPerFrame}-${eventMegabytes}`, eventsPerFrame, eventMegabytes },
-      ...{ partials: 1, emitEvery: null },
-    })),
-  ),
-  { name: "pipeline-10-1", eventsPerFrame: 10, eventMegabytes: 1, partials: 2, emitEvery: 5 },
-];
-
 const settings = readSettings();
 buildIfStale();
 const results: Result[] = [];
-for (const chosen of cases.filter(({ name }) => name.includes(settings.filter))) {
-  const result = await withChain(chosen, (chain) => runCase(chain, chosen));
+for (const chosen of cases.filter(({ name }) => settings.filter.test(name))) {
+  const result = await withChain({ ...chosen, numbered: false }, (chain) => runCase(chain, chosen));
   results.push(result);
-  if (settings.json) console.log(JSON.stringify(result));
+  if (settings.json) for (const figure of figuresOf(result.samples)) console.log(JSON.stringify(figure));
   else console.error(`${result.name}: done`);
 }
 if (!settings.json) printTables();
@@ -97,7 +79,9 @@ const noisy = results.filter(
 );
 if (noisy.length > 0) {
   const names = noisy.map(({ name }) => name).join(", ");
-  console.error(`Noisy, rounds differ by more than 10 % (marked !): ${names}. Load average ${loadavg()[0]}.`);
+  console.error(
+    `Noisy, the best round is more than 10 % above the median (marked !): ${names}. Load average ${loadavg()[0]}.`,
+  );
 }
 
 async function runCase(
@@ -133,8 +117,14 @@ async function runCase(
   await endChain(chain);
   const total = (which: keyof Memory, of: readonly Memory[]) =>
     of.reduce((sum, entry) => sum + entry[which], 0);
+  const samplesOf = (passage: keyof (typeof rounds)[number]): Samples => ({
+    name: passage === "direct" ? directName(name) : name,
+    seconds: rounds.map((round) => 1 / round[passage].messagesPerSecond),
+    ...{ frames: batch.frames, events: batch.data.length / 4, bytes: batch.bytes },
+  });
   return {
     name,
+    samples: [samplesOf("operators"), samplesOf("direct")],
     framesPerMessage: batch.frames,
     bytesIn: batch.bytes,
     bytesOut,
@@ -185,7 +175,7 @@ function figures(rounds: readonly Passage[], { frames, bytes }: BatchMessage): F
   return {
     framesPerSecond: rate * frames,
     megabytesPerSecond: (rate * bytes) / 1e6,
-    spread: (Math.max(...rates) - Math.min(...rates)) / rate,
+    spread: Math.max(...rates) / rate - 1,
     cpu: { sender: cpu("sender"), operators: cpu("operators"), sink: cpu("sink") },
     latencyMs: latency(rounds.flatMap(({ latencies }) => latencies)),
   };
@@ -300,11 +290,11 @@ function readSettings() {
       console.log(usage);
       process.exit(0);
     }
-    const { quick, json, filter } = values;
+    const { quick, json } = values;
+    const filter = new RegExp(values.filter);
     const seconds = Number(values.seconds ?? (quick ? 1 : 4));
     if (!(seconds > 0)) throw new Error(`--seconds: expected a number above 0, got "${values.seconds}"`);
-    if (!cases.some(({ name }) => name.includes(filter)))
-      throw new Error(`--filter: no case has "${filter}"`);
+    if (!cases.some(({ name }) => filter.test(name))) throw new Error(`--filter: no case matches ${filter}`);
     return { json, filter, seconds, rounds: quick ? 1 : 3 };
   } catch (error) {
     console.error(`${error instanceof Error ? error.message : error}\n${usage}`);

@@ -34,6 +34,8 @@ export interface ChainPlan {
   readonly partials: number;
   /** Messages between two results of a center-of-mass-reduce behind them; null: no such operator. */
   readonly emitEvery: number | null;
+  /** Whether the sink reads the numbers of messages, for which it has to look into each. */
+  readonly numbered: boolean;
   /** Environment of the operators. */
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -77,10 +79,15 @@ export async function withChain<T>(plan: ChainPlan, use: (chain: Chain) => Promi
     cleanUp.push(() => clearInterval(announcing));
     const last = deployment.view(plan.emitEvery === null ? labels.reduce : labels.plot);
     for (const upstream of last.inputs.flatMap((port) => port.upstream)) {
-      await sink.ask({ do: "connect", route: "operators", address: await deployment.addressOf(upstream) });
+      await sink.ask({
+        do: "connect",
+        route: "operators",
+        address: await deployment.addressOf(upstream),
+        numbered: plan.numbered,
+      });
     }
     const direct = await sender.ask({ do: "listen", route: "direct" });
-    await sink.ask({ do: "connect", route: "direct", address: direct });
+    await sink.ask({ do: "connect", route: "direct", address: direct, numbered: false });
     await Promise.all(operators.map((operator) => operator.status("running")));
     let stopping = false;
     const stop = () => {

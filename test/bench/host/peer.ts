@@ -1,7 +1,8 @@
-// A sender or a sink with plain ZeroMQ sockets in a process of its own, which does what its parent tells it: what stands
-// before and behind the operators in a pipeline.
+// A sender or a sink in a process of its own, which does what its parent tells it: what stands before and behind the
+// operators in a pipeline. Its sockets are those of the operators, so that as little as possible of the machine goes into it.
 import { setTimeout as delay } from "node:timers/promises";
-import { Pull, Push } from "zeromq";
+import { ZmqSocket } from "../../../src/host/zmq-socket.ts";
+import { type Bytes, releaseParts, viewOf } from "../../../src/wire/bytes.ts";
 import {
   monotonicMs,
   type PeerCommand,
@@ -13,9 +14,9 @@ import {
   type TakeCommand,
 } from "./protocol.ts";
 
-const senders = new Map<Route, Push>();
+const senders = new Map<Route, ZmqSocket>();
 const inboxes = new Map<Route, Inbox>();
-let loaded: readonly Uint8Array[] = [];
+let loaded: readonly Bytes[] = [];
 let lastReply: Promise<void> = Promise.resolve();
 
 process.on("message", (command: PeerCommand) => {
@@ -31,20 +32,17 @@ process.on("disconnect", () => process.exit());
 async function obey(command: PeerCommand): Promise<PeerReplies[PeerCommand["do"]]> {
   switch (command.do) {
     case "listen": {
-      const socket = new Push({ linger: 0, sendHighWaterMark: queueMessages });
-      await socket.bind("tcp://127.0.0.1:*");
+      const socket = push();
       senders.set(command.route, socket);
-      return socket.lastEndpoint!;
+      return socket.endpoint;
     }
     case "load":
-      loaded = command.parts;
+      loaded = await outsideOfJavaScript(command.parts);
       return null;
     case "send":
       return send(senders.get(command.route)!, command);
     case "connect": {
-      const socket = new Pull({ linger: 0, receiveHighWaterMark: queueMessages });
-      socket.connect(command.address);
-      inboxes.set(command.route, new Inbox(socket));
+      inboxes.set(command.route, new Inbox(pull(command.address), command.numbered));
       return null;
     }
     case "take":
@@ -52,8 +50,26 @@ async function obey(command: PeerCommand): Promise<PeerReplies[PeerCommand["do"]
   }
 }
 
+function push(): ZmqSocket {
+  return new ZmqSocket("tcp://127.0.0.1:*", { pulls: false, highWaterMark: queueMessages, ipv6: false }, {});
+}
+
+function pull(address: string): ZmqSocket {
+  return new ZmqSocket(address, { pulls: true, highWaterMark: queueMessages, ipv6: false }, {});
+}
+
+/** The same parts as they come from a socket: those are sent any number of times without a copy. */
+async function outsideOfJavaScript(parts: readonly Uint8Array[]): Promise<readonly Bytes[]> {
+  const output = push();
+  const input = pull(output.endpoint);
+  const [received] = await Promise.all([input.receive(), output.send(parts)]);
+  input.close();
+  output.close();
+  return received!;
+}
+
 async function send(
-  socket: Push,
+  socket: ZmqSocket,
   { seconds, messages, perSecond, numbered }: SendCommand,
 ): Promise<Float64Array> {
   const sentAt: number[] = [];
@@ -65,7 +81,7 @@ async function send(
     if (now >= end) break;
     const parts = numbered ? withNumber(loaded, sentAt.length) : loaded;
     sentAt.push(now);
-    await socket.send([...parts]);
+    while (!(await socket.send(parts)));
   }
   return Float64Array.from(sentAt);
 }
@@ -76,8 +92,8 @@ async function sleepUntil(time: number): Promise<void> {
 }
 
 /** The message with a number of its own. Its meta ends with the `current_batch_index`, a MessagePack uint32. */
-function withNumber([header, meta, data]: readonly Uint8Array[], number: number): Uint8Array[] {
-  const copy = Buffer.from(meta!);
+function withNumber([header, meta, data]: readonly Bytes[], number: number): Bytes[] {
+  const copy = Buffer.from(viewOf(meta!));
   copy.writeUInt32BE(number, copy.length - 4);
   return [header!, copy, data!];
 }
@@ -87,10 +103,12 @@ class Inbox {
   #at: number[] = [];
   #numbers: number[] = [];
   #bytes = 0;
-  #parts: readonly Uint8Array[] = [];
+  #parts: readonly Bytes[] = [];
   #wake = () => {};
+  readonly #numbered: boolean;
 
-  constructor(socket: Pull) {
+  constructor(socket: ZmqSocket, numbered: boolean) {
+    this.#numbered = numbered;
     void this.#receive(socket);
   }
 
@@ -106,7 +124,7 @@ class Inbox {
       at: Float64Array.from(this.#at),
       numbers: Float64Array.from(this.#numbers),
       bytes: this.#bytes,
-      parts: withParts ? this.#parts : [],
+      parts: withParts ? this.#parts.map((part) => viewOf(part)) : [],
     };
     this.#at = [];
     this.#numbers = [];
@@ -114,11 +132,14 @@ class Inbox {
     return received;
   }
 
-  async #receive(socket: Pull): Promise<void> {
-    for await (const parts of socket) {
+  async #receive(socket: ZmqSocket): Promise<void> {
+    for (;;) {
+      const parts = await socket.receive();
+      if (parts === null) return;
       this.#at.push(monotonicMs());
-      this.#numbers.push(numberOf(parts));
-      this.#bytes += parts.reduce((sum, part) => sum + part.length, 0);
+      if (this.#numbered) this.#numbers.push(numberOf(parts));
+      this.#bytes += parts.reduce((sum, part) => sum + part.byteLength, 0);
+      releaseParts(this.#parts);
       this.#parts = parts;
       this.#wake();
     }
@@ -126,7 +147,7 @@ class Inbox {
 }
 
 /** The `current_batch_index` at the end of a partial result's meta. */
-function numberOf(parts: readonly Buffer[]): number {
-  const end = parts[1]?.subarray(-40).toString("latin1") ?? "";
+function numberOf([, meta]: readonly Bytes[]): number {
+  const end = Buffer.from(viewOf(meta!).subarray(-40)).toString("latin1");
   return Number(/"current_batch_index":(\d+)\}$/.exec(end)?.[1] ?? Number.NaN);
 }

@@ -9,7 +9,7 @@ export type PeerCommand =
   | { readonly do: "listen"; readonly route: Route }
   | { readonly do: "load"; readonly parts: readonly Uint8Array[] }
   | SendCommand
-  | { readonly do: "connect"; readonly route: Route; readonly address: string }
+  | { readonly do: "connect"; readonly route: Route; readonly address: string; readonly numbered: boolean }
   | TakeCommand;
 
 export interface SendCommand {
@@ -48,7 +48,7 @@ export interface PeerReplies {
 export interface Received {
   /** When each message was there, in milliseconds of the machine's monotonic clock. */
   readonly at: Float64Array;
-  /** `current_batch_index` of each message; NaN if it has none. */
+  /** `current_batch_index` of each message, NaN if it has none; empty unless the connection is for numbered messages. */
   readonly numbers: Float64Array;
   /** Sum over all parts of all messages. */
   readonly bytes: number;

@@ -9,6 +9,9 @@ const allowedGrowth = 0.05;
 
 /** Part of the time at the start in which memory may grow. */
 const warmUpShare = 0.2;
+/** V8 gives its own heap its final size in about so many messages; waited for during 60 % of the time at most. */
+const warmUpMessages = 3500;
+const mostWarmUpShare = 0.6;
 
 const eventsPerFrame = 100;
 const eventBytes = 1e6;
@@ -36,7 +39,9 @@ export interface SoakReport {
  * of the operator in its turn; the operator's resident memory must stay as it is.
  */
 export function soak(seconds: number, progress: (text: string) => void = () => {}): Promise<SoakReport> {
-  return withChain({ partials: 1, emitEvery: null }, (chain) => soakChain(chain, seconds, progress));
+  return withChain({ partials: 1, emitEvery: null, numbered: true }, (chain) =>
+    soakChain(chain, seconds, progress),
+  );
 }
 
 async function soakChain(
@@ -65,7 +70,7 @@ async function soakChain(
     withParts: false,
   });
   const [end] = await chain.stop();
-  const settled = resident.slice(Math.floor(resident.length * warmUpShare));
+  const settled = resident.slice(warmUpSamples(resident.length, sentAt));
   const fifth = Math.ceil(settled.length / 5);
   const early = median(settled.slice(0, fifth));
   const late = median(settled.slice(-fifth));
@@ -111,6 +116,13 @@ function countProblems(counts: SoakReport["counts"], sent: number): string[] {
   return Object.entries(expected)
     .filter(([name, count]) => counts[name] !== count)
     .map(([name, count]) => `the operator says ${name} ${counts[name]}, expected ${count}`);
+}
+
+/** How many samples, one a second, belong to the warm-up. */
+function warmUpSamples(samples: number, sentAt: Float64Array): number {
+  const warmAt = sentAt[warmUpMessages] ?? Number.POSITIVE_INFINITY;
+  const seconds = (warmAt - sentAt[0]!) / 1e3;
+  return Math.floor(Math.min(Math.max(samples * warmUpShare, seconds), samples * mostWarmUpShare));
 }
 
 function growthText(early: number, late: number): string {

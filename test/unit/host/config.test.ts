@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { UsageError } from "../../../src/errors.ts";
-import { type HostConfig, readHostConfig } from "../../../src/host/config.ts";
+import { type HostConfig, readFastLane, readHostConfig } from "../../../src/host/config.ts";
 
 let folder: string;
 let minimal: NodeJS.ProcessEnv;
@@ -57,9 +57,21 @@ test("what is not set has a default", () => {
     metricsPort: null,
     metricsHost: "127.0.0.1",
     mountFolder: "/mnt",
+    fastLane: true,
     healthFolder: null,
   };
   expect(readHostConfig(minimal)).toEqual(expected);
+});
+
+test("the fast lane is on unless it is switched off, also for a run that has no other configuration", () => {
+  expect(read({ STEMLINE_FAST_LANE: "on" }).fastLane).toBe(true);
+  expect(read({ STEMLINE_FAST_LANE: "off" }).fastLane).toBe(false);
+  expect(problemsWith({ STEMLINE_FAST_LANE: "no" })).toEqual([
+    'STEMLINE_FAST_LANE: expected one of "on", "off", got "no"',
+  ]);
+  expect(readFastLane({})).toBe(true);
+  expect(readFastLane({ STEMLINE_FAST_LANE: "off" })).toBe(false);
+  expect(() => readFastLane({ STEMLINE_FAST_LANE: "0" })).toThrow(UsageError);
 });
 
 test("an empty variable counts as one that is not set", () => {

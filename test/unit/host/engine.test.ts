@@ -12,9 +12,11 @@ import {
   type RunResult,
 } from "../../../src/operator/define-operator.ts";
 import type { ParameterDeclarations } from "../../../src/operator/parameters.ts";
+import type { Bytes } from "../../../src/wire/bytes.ts";
 import { decodeMessage, encodeMessage } from "../../../src/wire/header.ts";
-import { type BytesMessage, bytesMessage, type Tracking } from "../../../src/wire/message.ts";
+import { type BytesMessage, bytesMessage, messageOfParts, type Tracking } from "../../../src/wire/message.ts";
 import { quietContext } from "../operator/context.ts";
+import { Foreign } from "../wire/foreign-bytes.ts";
 
 const range = (count: number) => Array.from({ length: count }, (_, index) => index);
 const ids = {
@@ -64,7 +66,7 @@ function memoryMessenger(beforeSend: (portId: string) => Promise<void> = async (
       for (const message of messages) arrived.push({ portId: ids.input, parts: encodeMessage(message) });
       wake();
     },
-    putParts(parts: readonly Uint8Array[]) {
+    putParts(parts: readonly Bytes[]) {
       arrived.push({ portId: ids.input, parts });
       wake();
     },
@@ -899,4 +901,97 @@ test("frames that a call counts, and messages under way, are in the metrics", as
   await consumed;
   expect(await underWay()).toEqual([0, 0, 0]);
   expect([await value("frames_total"), await value("frames_dropped_total")]).toEqual([15, 3]);
+});
+
+describe("memory outside of JavaScript", () => {
+  const header = new TextEncoder().encode('{"subject":"bytes","tracking":null}');
+  const arriving = () => ({ meta: new Foreign(1), data: new Foreign(2, 3) });
+  const result = () => {
+    const parts = { meta: new Foreign(4), data: new Foreign(5) };
+    return { ...parts, message: messageOfParts({ subject: "bytes", tracking: null }, parts) };
+  };
+
+  /** Sends each to an operator that returns `made`; what was received and is given back at the end. */
+  async function runWith(run: (message: BytesMessage, call: number) => RunResult, inputs = [arriving()]) {
+    let calls = 0;
+    const { engine, messenger, told } = engineOf({
+      async run(message) {
+        calls += 1;
+        return run(message!, calls);
+      },
+    });
+    for (const { meta, data } of inputs) messenger.putParts([header, meta, data]);
+    messenger.messenger.stopReceiving();
+    await engine.consume();
+    return { inputs, told, sent: messenger.sent() };
+  }
+
+  test("is given back when the message was worked off, whatever came of it", async () => {
+    const { message, ...made } = result();
+    const outcomes: readonly (() => RunResult)[] = [
+      () => null,
+      () => message,
+      () => {
+        throw new Error("no");
+      },
+      () => {
+        throw new WireError("STEMLINE_BATCH_SIZE", "bad input");
+      },
+    ];
+    const { inputs, told } = await runWith((_message, call) => outcomes[call - 1]!(), outcomes.map(arriving));
+    expect(told.worked).toEqual([false, true]);
+    for (const { meta, data } of inputs) {
+      expect(meta).toMatchObject({ released: true, looks: 0 });
+      expect(data).toMatchObject({ released: true, looks: 0 });
+    }
+    expect([made.meta.released, made.data.released]).toEqual([true, true]);
+  });
+
+  test("is given back if the message cannot be read", async () => {
+    const { engine, messenger, told } = engineOf({ run: () => null });
+    const { meta, data } = arriving();
+    messenger.putParts([new TextEncoder().encode("{"), meta, data]);
+    const four = [arriving().meta, arriving().meta, arriving().meta, arriving().meta];
+    messenger.putParts(four);
+    messenger.messenger.stopReceiving();
+    await engine.consume();
+    expect(told.rejected).toEqual(["header", "parts"]);
+    for (const part of [meta, data, ...four]) expect(part.released).toBe(true);
+  });
+
+  test("is still there for an input that is handed on, and for one message twice", async () => {
+    const { message } = result();
+    const { sent } = await runWith(
+      (input, call) => (call === 1 ? input : [message, message]),
+      [arriving(), arriving()],
+    );
+    expect(sent).toHaveLength(3);
+  });
+
+  test("is given back of each message that a generator makes, before the next", async () => {
+    const made = [result(), result(), result()];
+    const released: boolean[][] = [];
+    await runWith(function* () {
+      for (const { message } of made) {
+        yield message;
+        released.push(made.map(({ data }) => data.released));
+      }
+    } as () => RunResult);
+    expect(released).toEqual([
+      [true, false, false],
+      [true, true, false],
+      [true, true, true],
+    ]);
+  });
+
+  test("of a message that is kept is there if it was looked at during run, else said to be gone", async () => {
+    const kept: BytesMessage[] = [];
+    await runWith((message) => {
+      kept.push(message);
+      expect(message.data).toEqual(Uint8Array.of(2, 3));
+      return null;
+    });
+    expect(kept[0]!.data).toEqual(Uint8Array.of(2, 3));
+    expect(() => kept[0]!.header.meta).toThrow(expect.objectContaining({ code: "STEMLINE_BYTES_RELEASED" }));
+  });
 });

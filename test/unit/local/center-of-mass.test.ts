@@ -140,6 +140,33 @@ test("reader, partial and reduce give the exact centre of mass, whatever the bat
   }
 });
 
+test("in one process partial and reduce leave the whole scan out, which changes no byte of the result", async () => {
+  const run = async (fastLane: boolean, includeHeaders: boolean) => {
+    const out = mkdtempSync(join(folder, "out-"));
+    const wires = [
+      ["reader", "partial"],
+      ["partial", "reduce"],
+    ] as const;
+    const pipeline = pipelineOf(operators, wires, {
+      parallelism: { partial: 2 },
+      parameters: {
+        reader: valued(names[0], { raw_data_dir: folder, filename: "scan.h5", batch_size_mb: 0.002 }),
+        reduce: valued(names[2], { emit_every: 0, include_headers: includeHeaders }),
+      },
+    });
+    const summary = await runPipeline(pipeline, { operators, out, fastLane });
+    expect(summary.outcome).toBe("finished");
+    const files = readdirSync(out).map((name) => readFileSync(join(out, name)).toString("latin1"));
+    return { files, bytes: summary.operators[1]!.bytesOut };
+  };
+  for (const includeHeaders of [false, true]) {
+    const classic = await run(false, includeHeaders);
+    const lane = await run(true, includeHeaders);
+    expect(lane.files).toEqual(classic.files);
+    expect(lane.bytes).toBeLessThan(classic.bytes / 4);
+  }
+});
+
 /** Calls an operator as a host does, one call after another. */
 async function host(operator: Operator, parameters: Record<string, unknown>) {
   const base = { ...quietContext(), parameters: parameters as never };

@@ -216,6 +216,67 @@ describe("runPipeline", () => {
     expect(seen).toEqual([10, 11, 20, 21]);
   });
 
+  describe("a format of messages is used", () => {
+    const format = "numbers-2";
+    const asked = () => {
+      const answers: boolean[] = [];
+      const writer = operator("writer", {
+        inputs: ["in"],
+        outputs: ["first", "second"],
+        run: (message, { readersAccept }) => {
+          answers.push(readersAccept(format));
+          return message;
+        },
+      });
+      return { writer, answers };
+    };
+    const reader = (name: string, formats: readonly string[]) =>
+      operator(name, { inputs: ["in"], accepts: { in: formats }, run: () => null });
+    const edges = (...readers: readonly (readonly [port: string, name: string])[]) => readers;
+    const cases = [
+      ["when all readers of all ports accept it", edges(["first", "ours"], ["second", "other"]), true],
+      ["not when one does not", edges(["first", "ours"], ["second", "older"]), false],
+      [
+        "not when one of a port's two does not",
+        edges(["first", "ours"], ["first", "older"], ["second", "ours"]),
+        false,
+      ],
+      ["not when one says nothing", edges(["first", "python"], ["second", "ours"]), false],
+      ["not when a port has no reader", edges(["first", "ours"]), false],
+      ["not when nobody reads", edges(), false],
+    ] as const;
+
+    test.each(cases)("%s", async (_title, wires, expected) => {
+      const { writer, answers } = asked();
+      const used = new Set(wires.map(([, name]) => name));
+      const readers = [
+        reader("ours", ["numbers-1", format]),
+        reader("other", [format]),
+        reader("older", ["numbers-1"]),
+        operator("python", { inputs: ["in"], run: () => null }),
+      ].filter(({ spec }) => used.has(spec.label as "ours"));
+      const operators = [numbers(3), writer, ...readers];
+      const pipeline = pipelineOf(operators, [["numbers", "writer"]]);
+      const portOf = (label: string, name: string) => {
+        const { id } = pipeline.operators.find((candidate) => candidate.label === label)!;
+        return pipeline.ports.find((port) => port.canonical_operator_id === id && port.portkey === name)!.id;
+      };
+      const more = wires.map(([port, name]) => ({
+        input_id: portOf("writer", port),
+        output_id: portOf(name, "in"),
+      }));
+      const whole = { ...pipeline, edges: [...pipeline.edges, ...more] };
+      const texts: string[] = [];
+      const observer = { log: ({ text }: { text: string }) => void texts.push(text) };
+      expect(await runPipeline(whole, { operators, observer })).toMatchObject({ outcome: "finished" });
+      expect(answers).toEqual([expected, expected, expected]);
+      expect(texts).toEqual([expected ? "fast lane on" : "fast lane off"]);
+      answers.length = 0;
+      await runPipeline(whole, { operators, fastLane: false });
+      expect(answers).toEqual([false, false, false]);
+    });
+  });
+
   test.each([
     ["a buffer", Buffer.from([1])],
     ["an object", {}],

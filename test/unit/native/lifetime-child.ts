@@ -42,16 +42,20 @@ const programs: Record<string, () => Promise<unknown>> = {
       const waiting = [];
       for (let i = 0; i < 20; i++) {
         waiting.push(addon.centerOfMassPartial(message.meta.slice(), message.data.slice(), {}));
-        waiting.push(reducer.add(expected.meta.slice(), expected.data.slice(), {}).then(([first]) => first!));
+        waiting.push(
+          reducer
+            .add(expected.meta.view().slice(), expected.data.view().slice(), {})
+            .then(([first]) => first!),
+        );
         if (i % 5 === 4) gc();
       }
       const churn: Uint8Array[] = [];
       for (let i = 0; i < 40; i++) {
         await nextTurn();
         if (i % 8 === 0) gc();
-        churn.push(new Uint8Array(i % 2 === 0 ? size : expected.data.length).fill(0xee));
+        churn.push(new Uint8Array(i % 2 === 0 ? size : expected.data.byteLength).fill(0xee));
       }
-      for (const { meta, data } of await Promise.all(waiting)) hashes.push(sha256(meta, data));
+      for (const { meta, data } of await Promise.all(waiting)) hashes.push(sha256(meta.view(), data.view()));
       await Promise.all(busy);
     }
     return { jobs: hashes.length, different: new Set(hashes).size };
@@ -117,6 +121,15 @@ const programs: Record<string, () => Promise<unknown>> = {
     const codes: number[] = [];
     for (let round = 0; round < 6; round++) {
       const worker = start({ kind: "exit", message, options: slow, afterMs: round });
+      codes.push(await new Promise((resolve) => worker.once("exit", resolve)));
+    }
+    return { codes };
+  },
+
+  async workerExitWithSockets() {
+    const codes: number[] = [];
+    for (let round = 0; round < 6; round++) {
+      const worker = start({ kind: "sockets", afterMs: 100 + 50 * round });
       codes.push(await new Promise((resolve) => worker.once("exit", resolve)));
     }
     return { codes };

@@ -130,9 +130,32 @@ describe("checkOperator", () => {
         message: 'expected ["box", "disk"] as in operator.json, got ["disk", "box"]',
       },
     },
+    {
+      title: "a format that operator.json does not have",
+      run: soundRun.replace("run:", 'accepts: { first: ["a-1"] }, run:'),
+      problem: { path: "run.ts: accepts.first", message: 'expected [] as in operator.json, got ["a-1"]' },
+    },
+    {
+      title: "a format at a port that there is not",
+      run: soundRun.replace("run:", 'accepts: { third: ["a-1"] }, run:'),
+      problem: {
+        path: "run.ts: accepts.third",
+        message: 'expected the name of an input port, got "third"',
+      },
+    },
   ])("reports $title", async ({ run, problem }) => {
     const { problems } = await check(soundSpec, run);
     expect(problems).toEqual([problem]);
+  });
+
+  it("compares the formats that an input port accepts", async () => {
+    const inputs = [{ ...port("first"), accepts: ["a-1", "b-1"] }, port("second")];
+    const missing = await check({ ...soundSpec, inputs }, soundRun);
+    expect(missing.problems).toEqual([
+      { path: "run.ts: accepts.first", message: 'expected ["a-1", "b-1"] as in operator.json, got []' },
+    ]);
+    const run = soundRun.replace("run:", 'accepts: { first: ["a-1", "b-1"] }, run:');
+    expect((await check({ ...soundSpec, inputs }, run)).problems).toEqual([]);
   });
 
   it("reports a parameter that operator.json has twice", async () => {

@@ -7,5 +7,6 @@ export function quietContext(): Omit<OperatorContext<Record<never, never>>, "par
     signal: new AbortController().signal,
     async publishImage() {},
     async publishTable() {},
+    readersAccept: () => false,
   };
 }

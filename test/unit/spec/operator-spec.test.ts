@@ -49,6 +49,19 @@ describe("readOperatorSpec", () => {
     expect(problems.map(({ path }) => path).sort()).toEqual((errors ?? []).map(ourPlace).sort());
   });
 
+  it("takes the formats that an input port accepts, which are not interactEM's", () => {
+    const input = { name: "in", label: "In", description: "d", type: "t" };
+    const read = (accepts: unknown) => readOperatorSpec({ ...minimal, inputs: [{ ...input, accepts }] });
+    expect(read(["a-1"]).spec?.inputs).toEqual([{ ...input, accepts: ["a-1"] }]);
+    expect(read(undefined).spec?.inputs?.[0]?.accepts).toBe(undefined);
+    expect(read("a-1").problems).toEqual([
+      { path: "inputs[0].accepts", message: 'expected a list, got "a-1"' },
+    ]);
+    expect(read([1]).problems).toEqual([
+      { path: "inputs[0].accepts[0]", message: "expected a string, got 1" },
+    ]);
+  });
+
   it("tells NaN and infinity apart, which JSON cannot", () => {
     const parameter = { name: "p", label: "P", description: "d", type: "float", required: false };
     const defaults = ["nan", "inf", "-Infinity"].map((text) => {

@@ -4,6 +4,7 @@ import {
   inputPortStatusJson,
   operatorStatusJson,
   outputPortStatusJson,
+  readAcceptedFormats,
   readPortAddresses,
 } from "../../../src/wire/status.ts";
 import { readGolden } from "./golden.ts";
@@ -43,7 +44,8 @@ describe("what is written equals interactEM's, byte for byte", () => {
   });
 
   test("input port", () => {
-    expect(inputPortStatusJson({ canonicalId: uuid(2), id: uuid(1) })).toBe(examples["PortVal input"]);
+    const port = { canonicalId: uuid(2), id: uuid(1), accepts: [] };
+    expect(inputPortStatusJson(port)).toBe(examples["PortVal input"]);
   });
 
   test("output port", () => {
@@ -60,6 +62,27 @@ describe("what is written equals interactEM's, byte for byte", () => {
       parseAddress(address),
     ]);
   });
+});
+
+describe("readAcceptedFormats", () => {
+  const read = (value: string | undefined) => readAcceptedFormats(new TextEncoder().encode(value));
+
+  test("reads what an input port of ours says, at the end of interactEM's members", () => {
+    const text = inputPortStatusJson({ canonicalId: uuid(2), id: uuid(1), accepts: ["a-1", "b-2"] });
+    expect(text).toBe(`${examples["PortVal input"]!.slice(0, -1)},"accepts":["a-1","b-2"]}`);
+    expect(read(text)).toEqual(["a-1", "b-2"]);
+    expect(read('{"accepts":null}')).toEqual([]);
+  });
+
+  test("finds none in interactEM's values", () => {
+    expect(read(examples["PortVal input"])).toEqual([]);
+    expect(read(examples["PortVal output"])).toEqual([]);
+  });
+
+  test.each(["", "x", "[]", '{"accepts":"a-1"}', '{"accepts":[1]}', '{"accepts":{"a-1":true}}'])(
+    "refuses %j",
+    (text) => expect(() => read(text)).toThrow(refusal),
+  );
 });
 
 describe("readPortAddresses", () => {

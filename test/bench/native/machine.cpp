@@ -1,15 +1,12 @@
 #include "machine.h"
 
 #include <sys/utsname.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <fstream>
 #include <thread>
-
-#include "backend.h"
 
 namespace bench {
 
@@ -44,16 +41,33 @@ std::string cpu_model() {
   return "unknown";
 }
 
-size_t cache_size(int level, size_t otherwise) {
+struct CacheSize {
+  size_t bytes;
+  bool assumed;
+  std::string text() const { return std::to_string(bytes >> 10) + " KiB" + (assumed ? " (assumed)" : ""); }
+};
+
+// As the kernel tells it; a virtual machine may hide it.
+CacheSize cache_size(int level, size_t otherwise) {
   for (int index = 0; index < 8; ++index) {
     const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/";
     if (first_line((folder + "level").c_str()) != std::to_string(level)) continue;
     if (first_line((folder + "type").c_str()) == "Instruction") continue;
     const std::string size = first_line((folder + "size").c_str());  // such as 1024K
     const size_t number = std::strtoul(size.c_str(), nullptr, 10);
-    if (number > 0) return number << (size.ends_with('M') ? 20 : 10);
+    if (number > 0) return {number << (size.ends_with('M') ? 20 : 10), false};
   }
-  return otherwise;
+  return {otherwise, true};
+}
+
+struct CacheSizes {
+  CacheSize l1, l2, l3;
+};
+
+const CacheSizes& cache_sizes() {
+  static const CacheSizes sizes{cache_size(1, size_t{32} << 10), cache_size(2, size_t{1} << 20),
+                                cache_size(3, size_t{32} << 20)};
+  return sizes;
 }
 
 std::string load_average() {
@@ -61,13 +75,6 @@ std::string load_average() {
   std::ifstream("/proc/loadavg") >> minutes_1 >> minutes_5 >> minutes_15;
   char text[64];
   std::snprintf(text, sizeof text, "%.2f, %.2f, %.2f", minutes_1, minutes_5, minutes_15);
-  return text;
-}
-
-std::string now_utc() {
-  const std::time_t now = std::time(nullptr);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", std::gmtime(&now));
   return text;
 }
 
@@ -82,36 +89,55 @@ std::string backend_names() {
 
 }  // namespace
 
-CacheSizes cache_sizes() {
-  static const CacheSizes sizes{cache_size(2, size_t{1} << 20), cache_size(3, size_t{32} << 20)};
-  return sizes;
+const char* compiler() { return STEMLINE_BENCH_COMPILER; }
+
+std::string level_name(Level level) {
+  switch (level) {
+    case Level::l1: return "l1";
+    case Level::l2: return "l2";
+    case Level::l3: return "l3";
+    case Level::dram: return "dram";
+  }
+  return "";
 }
 
-std::string memory_level(size_t bytes) {
-  // A cache never holds its whole size of one array: others live there too.
-  if (bytes <= cache_sizes().l2 / 4 * 3) return "L2";
-  if (bytes <= cache_sizes().l3 / 4 * 3) return "L3";
-  return "DRAM";
+size_t level_bytes(Level level) {
+  const CacheSizes& caches = cache_sizes();
+  switch (level) {
+    case Level::l1: return caches.l1.bytes / 2;
+    case Level::l2: return caches.l2.bytes / 2;
+    // Others have their share of the L3; half of it is the most that one array keeps.
+    case Level::l3: return std::min(std::max(4 * caches.l2.bytes, size_t{4} << 20), caches.l3.bytes / 2);
+    case Level::dram: return std::max(4 * caches.l3.bytes, size_t{128} << 20);
+  }
+  return 0;
 }
 
-Facts machine_facts() {
+std::vector<const stemline::Backend*> usable_backends() {
+  std::vector<const stemline::Backend*> backends;
+  for (const stemline::Backend* backend : stemline::all_backends()) {
+    if (backend->supported()) backends.push_back(backend);
+  }
+  return backends;
+}
+
+std::vector<std::pair<std::string, std::string>> machine_facts() {
   utsname system{};
   uname(&system);
-  std::string huge_pages = first_line("/sys/kernel/mm/transparent_hugepage/enabled");
-  const auto kib = [](size_t bytes) { return std::to_string(bytes >> 10) + " KiB"; };
+  const std::string huge_pages = first_line("/sys/kernel/mm/transparent_hugepage/enabled");
+  const CacheSizes& caches = cache_sizes();
   return {
-      {"date", now_utc()},
       {"cpu", cpu_model()},
-      {"cores", static_cast<double>(std::thread::hardware_concurrency())},
-      {"caches", "L2 " + kib(cache_sizes().l2) + " a core, L3 " + kib(cache_sizes().l3)},
+      {"cores", std::to_string(std::thread::hardware_concurrency())},
+      {"caches", "L1 " + caches.l1.text() + " and L2 " + caches.l2.text() + " a core, L3 " + caches.l3.text()},
       {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
-      {"huge pages", huge_pages.empty() ? "unknown" : huge_pages},
-      {"load average", load_average()},
-      {"compiler", STEMLINE_BENCH_COMPILER},
+      {"hugePages", huge_pages.empty() ? "unknown" : huge_pages},
+      {"loadAverage", load_average()},
+      {"compiler", compiler()},
       {"build", STEMLINE_BENCH_BUILD},
       {"flags", STEMLINE_BENCH_FLAGS},
       {"backends", backend_names()},
-      {"stream read by", stream_read_unit()},
+      {"streamReadBy", stream_read_unit()},
   };
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <string_view>
 
 namespace bench {
@@ -88,6 +90,10 @@ class Packer {
 
 constexpr uint64_t scan_number = 1234;
 
+unsigned event_size(const std::string& dtype) {
+  return dtype == "uint8" ? 1 : dtype == "uint16" ? 2 : dtype == "float64" ? 8 : 4;
+}
+
 uint64_t frame_number(const Message& message, size_t frame) { return message.plan.first_frame + frame + 100000; }
 
 std::vector<uint8_t> encode_meta(const Message& message) {
@@ -120,7 +126,7 @@ std::vector<uint8_t> encode_meta(const Message& message) {
     pack.integer(plan.frame_side);
     pack.integer(plan.frame_side);
     pack.string("data_size_bytes");
-    pack.integer(uint64_t{4} * message.counts[i]);
+    pack.integer(uint64_t{event_size(plan.dtype)} * message.counts[i]);
     pack.string("frame_number");
     if (plan.numbered) {
       pack.integer(frame_number(message, i));
@@ -128,10 +134,10 @@ std::vector<uint8_t> encode_meta(const Message& message) {
       pack.nil();
     }
     pack.string("dtype");
-    pack.string("uint32");
+    pack.string(plan.dtype);
   }
   pack.string("batch_size_bytes");
-  pack.integer(message.data_bytes());
+  pack.integer(uint64_t{event_size(plan.dtype)} * message.events.size());
   for (const char* name : {"total_batches", "total_frames", "current_batch_index"}) {
     pack.string(name);
     pack.nil();
@@ -149,20 +155,84 @@ T read(const uint8_t* at) {
   return value;
 }
 
-bool naive_keeps(Mode mode, uint32_t row, uint32_t column, const Crop& crop, float center_row, float center_column) {
+bool naive_keeps(Crop crop, uint32_t row, uint32_t column, float center_row, float center_column) {
   const float x = static_cast<float>(row), y = static_cast<float>(column);
-  if (mode == Mode::disk) {
+  if (crop == Crop::disk) {
     const float dx = x - center_row, dy = y - center_column;
-    return std::sqrt(dx * dx + dy * dy) <= static_cast<float>(std::max(crop.half_rows, crop.half_columns));
+    return std::sqrt(dx * dx + dy * dy) <= static_cast<float>(std::max(crop_half_rows, crop_half_columns));
   }
   // Rounding of the bounds: a fixed centre's are formed in float64, an own centre's in float32. With half sizes that
   // are whole and a fixed centre in quarters, both are the same number.
-  const float half_rows = static_cast<float>(crop.half_rows), half_columns = static_cast<float>(crop.half_columns);
+  const float half_rows = crop_half_rows, half_columns = crop_half_columns;
   return x > center_row - half_rows && x <= center_row + half_rows && y > center_column - half_columns &&
          y <= center_column + half_columns;
 }
 
+float naive_mean(uint64_t sum, uint64_t count) {
+  if (count == 0) return std::numeric_limits<float>::quiet_NaN();
+  return static_cast<float>(static_cast<double>(sum) / static_cast<double>(count));
+}
+
+NaiveSums naive_sums(const uint32_t* events, uint32_t count, uint32_t side) {
+  NaiveSums sums{0, 0, count};
+  for (uint32_t i = 0; i < count; ++i) {
+    sums.rows += events[i] / side;
+    sums.columns += events[i] % side;
+  }
+  return sums;
+}
+
+NaiveSums naive_cropped_sums(const uint32_t* events, uint32_t count, uint32_t side, Crop crop, float center_row,
+                             float center_column) {
+  NaiveSums sums;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t row = events[i] / side, column = events[i] % side;
+    if (!naive_keeps(crop, row, column, center_row, center_column)) continue;
+    sums.rows += row;
+    sums.columns += column;
+    ++sums.count;
+  }
+  return sums;
+}
+
 }  // namespace
+
+MessagePlan real_message(uint32_t events_per_frame, uint32_t scan_side) {
+  return {.scan_rows = scan_side,
+          .scan_columns = scan_side,
+          .frames = events_per_frame <= 10 ? 32768u : 16384u,
+          .events_per_frame = static_cast<double>(events_per_frame),
+          .first_frame = uint64_t{scan_side} * scan_side / 3,
+          .seed = 45};
+}
+
+MessagePlan small_message(uint32_t events_per_frame, uint32_t scan_side) {
+  MessagePlan plan = real_message(events_per_frame, scan_side);
+  plan.frames = 256;
+  return plan;
+}
+
+MessagePlan paired_message(uint32_t events_per_frame, uint32_t scan_side) {
+  MessagePlan plan = real_message(events_per_frame, scan_side);
+  plan.frames_per_position = 2;
+  return plan;
+}
+
+MessagePlan scan_message(uint32_t events_per_frame, uint32_t scan_side, uint32_t index) {
+  MessagePlan plan = real_message(events_per_frame, scan_side);
+  plan.first_frame = uint64_t{index} * plan.frames;
+  plan.seed += index;
+  return plan;
+}
+
+MessagePlan message_in(Level level, uint32_t events_per_frame) {
+  return {.scan_rows = 4096,
+          .scan_columns = 4096,
+          .frames = static_cast<uint32_t>(level_bytes(level) / 4 / events_per_frame),
+          .events_per_frame = static_cast<double>(events_per_frame),
+          .has_header = false,
+          .seed = 42};
+}
 
 Message make_message(const MessagePlan& plan) {
   Message message;
@@ -171,14 +241,14 @@ Message make_message(const MessagePlan& plan) {
   const uint32_t side = plan.frame_side;
   const uint64_t positions = uint64_t{plan.scan_rows} * plan.scan_columns;
   for (uint32_t f = 0; f < plan.frames; ++f) {
-    const uint32_t position = static_cast<uint32_t>((plan.first_frame + f) % positions);
+    const uint32_t position = static_cast<uint32_t>((plan.first_frame + f / plan.frames_per_position) % positions);
     const uint32_t count = random.poisson(plan.events_per_frame);
     message.positions.push_back(position);
     message.counts.push_back(count);
     const size_t begin = message.events.size();
     // The disk moves with the position, as a sample's field moves it.
-    const double disk_row = 0.47 * side + 8 * std::sin(0.001 * position),
-                 disk_column = 0.54 * side + 8 * std::cos(0.0007 * position);
+    const double disk_row = (0.47 + std::sin(0.001 * position) / 72) * side,
+                 disk_column = (0.54 + std::cos(0.0007 * position) / 72) * side;
     const double radius = 0.16 * side;
     while (message.events.size() < begin + count) {
       uint32_t row = random.below(side), column = random.below(side);
@@ -191,8 +261,35 @@ Message make_message(const MessagePlan& plan) {
     }
     std::sort(message.events.begin() + static_cast<std::ptrdiff_t>(begin), message.events.end());
   }
-  message.meta = encode_meta(message);
+  if (plan.has_header) message.meta = encode_meta(message);
   return message;
+}
+
+std::shared_ptr<const Message> shared_message(const MessagePlan& plan) {
+  static std::map<MessagePlan, std::shared_ptr<const Message>> messages;
+  static std::mutex mutex;  // benchmarks of several threads make their cases at the same time
+  const std::lock_guard lock(mutex);
+  std::shared_ptr<const Message>& message = messages[plan];
+  if (!message) message = std::make_shared<const Message>(make_message(plan));
+  return message;
+}
+
+std::vector<uint8_t> events_as(const std::string& dtype, const Message& message) {
+  std::vector<uint8_t> bytes;
+  const auto convert = [&]<class T>(T) {
+    bytes.resize(sizeof(T) * message.events.size());
+    for (size_t i = 0; i < message.events.size(); ++i) {
+      const T value = static_cast<T>(message.events[i]);
+      std::memcpy(&bytes[i * sizeof value], &value, sizeof value);
+    }
+  };
+  if (dtype == "uint8") convert(uint8_t{});
+  if (dtype == "uint16") convert(uint16_t{});
+  if (dtype == "uint32") convert(uint32_t{});
+  if (dtype == "int32") convert(int32_t{});
+  if (dtype == "float32") convert(float{});
+  if (dtype == "float64") convert(double{});
+  return bytes;
 }
 
 std::string naive_json(const Message& message) {
@@ -206,80 +303,74 @@ std::string naive_json(const Message& message) {
             ",\"STEM_x_position_in_row\":" + number(message.positions[i] % plan.scan_columns) +
             ",\"STEM_row_in_scan\":" + number(message.positions[i] / plan.scan_columns) +
             ",\"modules\":[0,1,2,3],\"frame_shape\":[" + number(plan.frame_side) + "," + number(plan.frame_side) +
-            "],\"data_size_bytes\":" + number(uint64_t{4} * message.counts[i]) +
+            "],\"data_size_bytes\":" + number(uint64_t{event_size(plan.dtype)} * message.counts[i]) +
             ",\"frame_number\":" + (plan.numbered ? number(frame_number(message, i)) : "null") +
-            ",\"dtype\":\"uint32\"}";
+            ",\"dtype\":\"" + plan.dtype + "\"}";
   }
-  return json + "],\"batch_size_bytes\":" + number(message.data_bytes()) +
+  return json + "],\"batch_size_bytes\":" + number(uint64_t{event_size(plan.dtype)} * message.events.size()) +
          ",\"total_batches\":null,\"total_frames\":null,\"current_batch_index\":null}";
 }
 
-std::string mode_name(Mode mode) {
-  switch (mode) {
-    case Mode::none: return "no crop";
-    case Mode::box: return "box, fixed";
-    case Mode::disk: return "disk, fixed";
-    case Mode::own_center: return "box, own centre";
+std::string crop_name(Crop crop) {
+  switch (crop) {
+    case Crop::none: return "none";
+    case Crop::box: return "box";
+    case Crop::disk: return "disk";
+    case Crop::own_box: return "own-box";
   }
   return "";
 }
 
-void naive_frame_sums(const Message& message, Mode mode, const Crop& crop, std::vector<NaiveSums>& sums) {
+void naive_frame_sums(const Message& message, Crop crop, std::vector<NaiveSums>& sums) {
   const uint32_t side = message.plan.frame_side;
-  const float center_row = static_cast<float>(crop.row), center_column = static_cast<float>(crop.column);
   sums.resize(message.counts.size());
-  const uint32_t* event = message.events.data();
+  const uint32_t* events = message.events.data();
   for (size_t f = 0; f < sums.size(); ++f) {
-    NaiveSums frame;
-    for (uint32_t i = 0; i < message.counts[f]; ++i, ++event) {
-      const uint32_t row = *event / side, column = *event % side;
-      if (mode != Mode::none && !naive_keeps(mode, row, column, crop, center_row, center_column)) continue;
-      frame.rows += row;
-      frame.columns += column;
-      ++frame.count;
+    const uint32_t count = message.counts[f];
+    float center_row = crop_row, center_column = crop_column;
+    if (crop == Crop::none || crop == Crop::own_box) {
+      sums[f] = naive_sums(events, count, side);
+      center_row = naive_mean(sums[f].rows, count);
+      center_column = naive_mean(sums[f].columns, count);
     }
-    sums[f] = frame;
+    if (crop != Crop::none) sums[f] = naive_cropped_sums(events, count, side, crop, center_row, center_column);
+    events += count;
   }
 }
 
-NaiveArrays naive_center_of_mass(const Message& message, Mode mode, const Crop& crop) {
+NaiveArrays naive_center_of_mass(const Message& message, Crop crop) {
+  const uint32_t side = message.plan.frame_side;
   const size_t positions = size_t{message.plan.scan_rows} * message.plan.scan_columns;
-  std::vector<NaiveSums> at_position(positions), frames;
-  naive_frame_sums(message, mode == Mode::own_center ? Mode::none : mode, crop, frames);
-  const auto add_frames = [&] {
-    for (size_t f = 0; f < frames.size(); ++f) {
-      NaiveSums& position = at_position[message.positions[f]];
-      position.rows += frames[f].rows;
-      position.columns += frames[f].columns;
-      position.count += frames[f].count;
+  std::vector<NaiveSums> centers(positions), kept(positions);
+  const auto add = [](NaiveSums& to, const NaiveSums& sums) {
+    to.rows += sums.rows;
+    to.columns += sums.columns;
+    to.count += sums.count;
+  };
+  const auto for_each_frame = [&](auto use) {
+    const uint32_t* events = message.events.data();
+    for (size_t f = 0; f < message.counts.size(); ++f) {
+      use(message.positions[f], events, message.counts[f]);
+      events += message.counts[f];
     }
   };
-  add_frames();
-  const auto mean = [](uint64_t sum, uint64_t count) {
-    if (count == 0) return std::numeric_limits<float>::quiet_NaN();
-    return static_cast<float>(static_cast<double>(sum) / static_cast<double>(count));
-  };
-  if (mode == Mode::own_center) {
-    const uint32_t* event = message.events.data();
-    for (size_t f = 0; f < frames.size(); ++f) {
-      const NaiveSums all = at_position[message.positions[f]];
-      frames[f] = NaiveSums{};
-      for (uint32_t i = 0; i < message.counts[f]; ++i, ++event) {
-        const uint32_t row = *event / message.plan.frame_side, column = *event % message.plan.frame_side;
-        if (!naive_keeps(mode, row, column, crop, mean(all.rows, all.count), mean(all.columns, all.count))) continue;
-        frames[f].rows += row;
-        frames[f].columns += column;
-        ++frames[f].count;
-      }
-    }
-    std::fill(at_position.begin(), at_position.end(), NaiveSums{});
-    add_frames();
-  }
+  for_each_frame([&](uint32_t position, const uint32_t* events, uint32_t count) {
+    add(centers[position], naive_sums(events, count, side));
+  });
+  for_each_frame([&](uint32_t position, const uint32_t* events, uint32_t count) {
+    if (crop == Crop::none) return;
+    const NaiveSums& own = centers[position];
+    const bool fixed = crop != Crop::own_box;
+    const float row = fixed ? static_cast<float>(crop_row) : naive_mean(own.rows, own.count);
+    const float column = fixed ? static_cast<float>(crop_column) : naive_mean(own.columns, own.count);
+    add(kept[position], naive_cropped_sums(events, count, side, crop, row, column));
+  });
+  const std::vector<NaiveSums>& sums = crop == Crop::none ? centers : kept;
   NaiveArrays arrays{std::vector<float>(2 * positions), std::vector<uint32_t>(positions)};
   for (size_t i = 0; i < positions; ++i) {
-    arrays.com[i] = mean(at_position[i].columns, at_position[i].count);
-    arrays.com[positions + i] = mean(at_position[i].rows, at_position[i].count);
-    arrays.count[i] = static_cast<uint32_t>(at_position[i].count);
+    arrays.com[i] = naive_mean(sums[i].columns, sums[i].count);
+    arrays.com[positions + i] = naive_mean(sums[i].rows, sums[i].count);
+    arrays.count[i] = static_cast<uint32_t>(sums[i].count);
   }
   return arrays;
 }
