@@ -91,8 +91,8 @@ struct Archive {
     const stemline::NpzWriter::Member members[] = {{"com", "<f4", 4, {2, side, side}},
                                                    {"count", "<u4", 4, {side, side}}};
     stemline::NpzWriter writer(members, *pool);
-    std::memcpy(writer.data(0), bytes(), size() / 3 * 2);
-    std::memcpy(writer.data(1), bytes() + size() / 3 * 2, size() / 3);
+    writer.copy(0, bytes(), backend);
+    writer.copy(1, bytes() + size() / 3 * 2, backend);
     written = writer.finish(backend);
   }
 
