@@ -69,11 +69,11 @@ inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return _mm256_and_si
 // The last lane of `before`, then all but the last of `v`.
 inline U32 u32_shift_in(U32 before, U32 v) { return _mm256_alignr_epi8(v, _mm256_permute2x128_si256(before, v, 0x21), 12); }
 
-inline uint32_t u32_reduce_add(U32 v) {
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-  return static_cast<uint32_t>(_mm_cvtsi128_si32(sum));
+// The sum of a's lanes in the low half, that of b's in the high half.
+inline uint64_t u32_reduce_add(U32 a, U32 b) {
+  const __m256i both = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+  const __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+  return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum))));
 }
 
 inline uint32_t u32_reduce_max(U32 v) {

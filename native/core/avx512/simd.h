@@ -65,12 +65,12 @@ inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return _mm512_mask_c
 // The last lane of `before`, then all but the last of `v`.
 inline U32 u32_shift_in(U32 before, U32 v) { return _mm512_maskz_alignr_epi32(0xffff, v, before, lanes - 1); }
 
-inline uint32_t u32_reduce_add(U32 v) {
-  const __m256i half = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xf, v, 0), _mm512_maskz_extracti64x4_epi64(0xf, v, 1));
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-  return static_cast<uint32_t>(_mm_cvtsi128_si32(sum));
+// The sum of a's lanes in the low half, that of b's in the high half.
+inline uint64_t u32_reduce_add(U32 a, U32 b) {
+  const __m512i both = _mm512_add_epi32(_mm512_maskz_unpacklo_epi32(0xffff, a, b), _mm512_maskz_unpackhi_epi32(0xffff, a, b));
+  const __m256i half = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xf, both, 0), _mm512_maskz_extracti64x4_epi64(0xf, both, 1));
+  const __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum))));
 }
 
 inline uint32_t u32_reduce_max(U32 v) {

@@ -133,49 +133,68 @@ struct Largest {
   uint32_t all() const { return u32_reduce_max(u32_max(of[0], of[1])); }
 };
 
-// Lane-wise sums of a frame's events.
-struct PlainLanes {
-  U32 index_sum;
-  F32 row_sum;  // magic + rows
+// A sum over all lanes of biased rows is that of the rows plus a multiple of lanes * magic_bits, whose lowest bit this is.
+inline constexpr uint32_t row_sums_end = lanes * (magic_bits & ~(magic_bits - 1));
 
-  // Spelled out, here and below: an implicit constructor would not get the region's target.
-  PlainLanes() : index_sum(u32_zero()), row_sum(f32_set(magic)) {}
-
-  void add(U32 index, const RowDivision& division) {
-    index_sum = u32_add(index_sum, index);
-    row_sum = division.add_row(row_sum, u32_to_f32(index));
-  }
-};
-
-// Most events of a frame, or of a part of it, whose sums cannot overflow: indices in 32 bits over all lanes, rows in
-// magic_range in each.
+// Most events of a frame, or of a part of it, whose indices sum to less than 2^32 and whose rows to less than row_sums_end.
 inline uint32_t plain_without_overflow(uint32_t columns, uint64_t pixels) {
   const uint64_t rows = pixels / columns;
   const uint64_t by_index = UINT32_MAX / pixels;
-  // The first of a frame's running sums may take one vector more than the others at its begin, and three at its end.
-  const uint64_t by_row = rows == 0 ? by_index : ((magic_range - 1) / rows - 4) * lanes;
+  const uint64_t by_row = rows == 0 ? by_index : (row_sums_end - 1) / rows;
   return static_cast<uint32_t>(by_index < by_row ? by_index : by_row);
 }
 
-inline void sum_frame(const uint8_t* events, uint32_t count, const RowDivision& division, uint32_t most_events, Largest& largest,
-                      FrameSums& sums) {
+// Sums of events that do not overflow. One loop, with sums that take one operation a vector each: its end is mispredicted,
+// and what is begun behind it is lost.
+[[gnu::always_inline]] inline FrameSums sum_events(const uint8_t* events, uint32_t count, const RowDivision& division, U32& largest) {
+  U32 index_sum = u32_zero(), row_bits = u32_zero();
+  // Lanes that are not valid hold index 0, which adds 0 to both sums.
+  const auto add = [&](U32 index) {
+    largest = u32_max(largest, index);
+    index_sum = u32_add(index_sum, index);
+    row_bits = u32_add(row_bits, f32_bits(division.add_row(f32_set(magic), u32_to_f32(index))));
+  };
+  const uint8_t* const end = events + 4 * size_t{count};
+  if constexpr (vector_is_cache_line) {
+    // Loads that cross no cache line, which unaligned ones of this width all do.
+    const uint32_t head = static_cast<uint32_t>(-reinterpret_cast<uintptr_t>(events) / 4 % lanes);
+    if (head != 0 && head < count) {
+      add(u32_load_first(events, head));
+      events += 4 * head;
+    }
+  }
+  for (; events + 4 * lanes <= end; events += 4 * lanes) add(u32_load(events));
+  if (events < end) add(u32_load_first(events, static_cast<uint32_t>(end - events) / 4));
+  const uint64_t both = u32_reduce_add(index_sum, row_bits);
+  return {static_cast<uint32_t>(both), (both >> 32) & (row_sums_end - 1)};
+}
+
+// A frame of any length.
+[[gnu::noinline]] inline void sum_frame(const uint8_t* events, uint32_t count, const RowDivision& division, uint32_t most_events,
+                                        Largest& largest, FrameSums& sums) {
   sums = FrameSums{};
   while (count > 0) {
-    const uint32_t part_events = count < most_events ? count : most_events;
-    PlainLanes parts[4];
-    const auto add = [&](uint32_t k, U32 index) {
-      largest.see(k, index);
-      parts[k].add(index, division);
-    };
-    visit_frame(events, part_events, add, [&](uint32_t k, U32 index, Mask) { add(k, index); });
-    const U32 index_sum = u32_add(u32_add(parts[0].index_sum, parts[1].index_sum), u32_add(parts[2].index_sum, parts[3].index_sum));
-    const U32 row_bits = u32_add(u32_add(f32_bits(parts[0].row_sum), f32_bits(parts[1].row_sum)),
-                                 u32_add(f32_bits(parts[2].row_sum), f32_bits(parts[3].row_sum)));
-    sums.index_sum += u32_reduce_add(index_sum);
-    sums.row_sum += u32_reduce_add(row_bits) - 4 * lanes * magic_bits;
-    events += 4 * size_t{part_events};
-    count -= part_events;
+    const uint32_t part = count < most_events ? count : most_events;
+    const FrameSums part_sums = sum_events(events, part, division, largest.of[0]);
+    sums.index_sum += part_sums.index_sum;
+    sums.row_sum += part_sums.row_sum;
+    events += 4 * size_t{part};
+    count -= part;
   }
+}
+
+// Sums frames one by one, up to the first that has fewer events than `fewest` or more than `most`; returns how many those are. A
+// function of its own, so that all it needs stays in registers.
+[[gnu::noinline]] inline size_t sum_alone(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t fewest,
+                                          uint32_t most, const RowDivision& shared_division, Largest& largest, FrameSums* sums) {
+  const RowDivision division = shared_division;
+  U32 largest_here = largest.of[0];
+  size_t f = 0;
+  for (; f < frame_count && frames[f].count - fewest <= most - fewest; ++f) {
+    sums[f] = sum_events(events + 4 * frames[f].begin, frames[f].count, division, largest_here);
+  }
+  largest.of[0] = largest_here;
+  return f;
 }
 
 // Short frames that lie one after another in memory are summed together, without a loop for each: their lengths differ at
@@ -186,8 +205,10 @@ inline void sum_frame(const uint8_t* events, uint32_t count, const RowDivision& 
 inline constexpr uint32_t run_events = 2048;
 inline constexpr uint32_t run_frames = 256;
 // Longer frames are summed each by itself. A plain sum by AVX-512 takes so few instructions that its two stores a vector soon
-// cost more than a mispredicted branch a frame.
-inline constexpr uint32_t longest_plain_in_run = vector_is_cache_line ? 192 : 512;
+// cost more than a mispredicted branch a frame. What is between the first two bounds goes on as it began.
+inline constexpr uint32_t shortest_alone = vector_is_cache_line ? 40 : 128;
+inline constexpr uint32_t longest_begin_of_run = vector_is_cache_line ? 64 : 192;
+inline constexpr uint32_t longest_plain_in_run = vector_is_cache_line ? 96 : 256;
 inline constexpr uint32_t longest_cropped_in_run = 512;
 
 inline U32 u32_load_words(const uint32_t* words) { return u32_load(reinterpret_cast<const uint8_t*>(words)); }
@@ -314,15 +335,19 @@ inline uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size
   const RowDivision division(columns);
   const uint32_t most_events = plain_without_overflow(columns, pixels);
   const uint32_t most_in_run = most_events < longest_plain_in_run ? most_events : longest_plain_in_run;
+  const uint32_t longest_begin = most_in_run < longest_begin_of_run ? most_in_run : longest_begin_of_run;
+  const uint32_t fewest_alone = most_events < shortest_alone ? most_events : shortest_alone;
   Largest largest;
   for (size_t f = 0; f < frame_count;) {
-    const Run run(frames + f, frame_count - f, most_in_run);
-    if (run.frame_count > 1) {
-      sum_run(events, frames + f, run, division, largest, sums + f);
-      f += run.frame_count;
-    } else {
+    if (frames[f].count > most_events) {
       sum_frame(events + 4 * frames[f].begin, frames[f].count, division, most_events, largest, sums[f]);
       ++f;
+    } else if (frames[f].count > longest_begin) {
+      f += sum_alone(events, frames + f, frame_count - f, fewest_alone, most_events, division, largest, sums + f);
+    } else {
+      const Run run(frames + f, frame_count - f, most_in_run);
+      sum_run(events, frames + f, run, division, largest, sums + f);
+      f += run.frame_count;
     }
   }
   return largest.all();
@@ -482,10 +507,11 @@ inline void sum_cropped_frame(const uint8_t* events, uint32_t count, const CropF
           largest.see(k, index);
           kept.add(index, valid, test, frame);
         });
-    const uint32_t row_bits = u32_reduce_add(kept.row_bits);
+    const uint64_t both = u32_reduce_add(kept.index_sum, kept.row_bits);
+    const uint32_t row_bits = static_cast<uint32_t>(both >> 32);
     const uint32_t row_sum = row_bits & row_sum_mask;
     sums.row_sum += row_sum;
-    sums.column_sum += u32_reduce_add(kept.index_sum) - frame.columns * row_sum;
+    sums.column_sum += static_cast<uint32_t>(both) - frame.columns * row_sum;
     sums.count += (row_bits >> row_sum_width) * count_factor & count_mask;
     events += 4 * size_t{part_events};
     count -= part_events;

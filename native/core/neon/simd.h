@@ -67,7 +67,11 @@ inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return vandq_u32(mas
 // The last lane of `before`, then all but the last of `v`.
 inline U32 u32_shift_in(U32 before, U32 v) { return vextq_u32(before, v, lanes - 1); }
 
-inline uint32_t u32_reduce_add(U32 v) { return vaddvq_u32(v); }
+// The sum of a's lanes in the low half, that of b's in the high half.
+inline uint64_t u32_reduce_add(U32 a, U32 b) {
+  const U32 pairs = vpaddq_u32(a, b);
+  return vgetq_lane_u64(vreinterpretq_u64_u32(vpaddq_u32(pairs, pairs)), 0);
+}
 inline uint32_t u32_reduce_max(U32 v) { return vmaxvq_u32(v); }
 
 // Four vectors to one: lane i is the sum of the i-th vector's lanes.
