@@ -59,7 +59,7 @@ inline F32 f32_sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
 inline F32 f32_fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
 inline constexpr bool row_rounds_down = false;
-inline F32 f32_add_row(F32 sum, F32 index, F32 offset, F32 reciprocal) { return f32_fma(f32_sub(index, offset), reciprocal, sum); }
+inline F32 f32_row(F32 index, F32 offset, F32 reciprocal, F32 bias) { return f32_fma(f32_sub(index, offset), reciprocal, bias); }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return _mm256_fnmadd_ps(a, b, c); }
 // In lanes of `mask`.

@@ -51,10 +51,10 @@ inline F32 f32_set(float value) { return _mm512_set1_ps(value); }
 inline F32 f32_add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
 inline F32 f32_sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
-// sum + index * reciprocal rounded down, without a subtraction before it.
+// index * reciprocal + bias rounded down, without a subtraction before it.
 inline constexpr bool row_rounds_down = true;
-inline F32 f32_add_row(F32 sum, F32 index, F32, F32 reciprocal) {
-  return _mm512_fmadd_round_ps(index, reciprocal, sum, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+inline F32 f32_row(F32 index, F32, F32 reciprocal, F32 bias) {
+  return _mm512_fmadd_round_ps(index, reciprocal, bias, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return _mm512_fnmadd_ps(a, b, c); }

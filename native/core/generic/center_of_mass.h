@@ -5,22 +5,17 @@
 //     (index - c) / columns = row + e,  |e| <= 1/2 - 1/(2 columns),
 // so rounding to the nearest integer gives the row if the float error stays below 1/(2 columns). index - c is exact (a
 // multiple of 1/2 below 2^23); 1/columns rounded to float32 is off by a factor within 1 +- 2^-24, which moves the
-// product by less than 2^23 * 2^-24 / columns = 1/(2 columns). The multiply-add rounds once, onto the integers: what it
-// adds to is an integer that keeps the sum in [2^23, 2^24), where float32 has a spacing of 1. Exact therefore for
-// index < 2^23 and columns >= 2 (with columns = 1 rows would reach 2^23 and leave that range).
+// product by less than 2^23 * 2^-24 / columns = 1/(2 columns). The multiply-add rounds once, onto the integers:
+// adding 1.5 * 2^23 leaves a number in [2^23, 2^24), where float32 has a spacing of 1. Exact therefore for index < 2^23 and columns >= 2 (with columns = 1 rows would reach 2^23 and leave that range).
 // AVX-512, whose multiply-add can round down, saves the subtraction of c: see row_reciprocal.
-//
-// Rows of many events are summed by that same multiply-add: it adds floor(index / columns) to a running sum exactly, as
-// long as the sum stays in that range. Index 0, which lanes past a frame's end hold, adds 0.
 //
 // Only sum(index) and sum(row) are needed: sum(column) = sum(index) - columns * sum(row).
 
-// 1.5 * 2^23 and its bit pattern: the bits of (magic + rows) are magic_bits + rows, for rows below magic_range.
+// 1.5 * 2^23 and its bit pattern: the bits of (magic + row) are magic_bits + row.
 inline constexpr float magic = 12582912.0f;
 inline constexpr uint32_t magic_bits = 0x4b400000;
-inline constexpr uint32_t magic_range = 1u << 22;
 
-// So that a lane can sum the rows of dozens of events.
+// So that a vector can sum the rows of dozens of events.
 inline constexpr uint64_t most_fast_rows = 65535;
 
 struct RowDivision {
@@ -29,12 +24,12 @@ struct RowDivision {
   explicit RowDivision(uint32_t columns)
       : reciprocal(f32_set(row_reciprocal(columns))), offset(f32_set(static_cast<float>(columns - 1) * 0.5f)) {}
 
-  // sum + row, for index below 2^23 and a sum as above.
-  F32 add_row(F32 sum, F32 index) const { return f32_add_row(sum, index, offset, reciprocal); }
+  // magic + row, for index below 2^23.
+  F32 biased_row(F32 index) const { return f32_row(index, offset, reciprocal, f32_set(magic)); }
 
   static float row_reciprocal(uint32_t columns) {
     const float reciprocal = 1.0f / static_cast<float>(columns);
-    // Rounded up for f32_add_row that rounds down: index / columns then never falls below a whole row, and exceeds it
+    // Rounded up for f32_row that rounds down: index / columns then never falls below a whole row, and exceeds it
     // by less than index * 2^-23 / columns < 1 / columns. The product is exact in float64.
     const bool below = row_rounds_down && static_cast<double>(reciprocal) * columns < 1.0;
     return below ? std::bit_cast<float>(std::bit_cast<uint32_t>(reciprocal) + 1) : reciprocal;
@@ -152,7 +147,7 @@ inline uint32_t plain_without_overflow(uint32_t columns, uint64_t pixels) {
   const auto add = [&](U32 index) {
     largest = u32_max(largest, index);
     index_sum = u32_add(index_sum, index);
-    row_bits = u32_add(row_bits, f32_bits(division.add_row(f32_set(magic), u32_to_f32(index))));
+    row_bits = u32_add(row_bits, f32_bits(division.biased_row(u32_to_f32(index))));
   };
   const uint8_t* const end = events + 4 * size_t{count};
   if constexpr (vector_is_cache_line) {
@@ -313,7 +308,7 @@ inline void sum_run(const uint8_t* events, const EventRange* frames, const Run& 
   visit_run(events + 4 * frames[0].begin, run.event_count, [&](uint32_t turn, uint32_t i, U32 index, Mask) {
     run_largest.see(turn, index);
     index_sum = u32_add(index_sum, index);
-    row_bits = u32_add(row_bits, f32_bits(division.add_row(f32_set(magic), u32_to_f32(index))));
+    row_bits = u32_add(row_bits, f32_bits(division.biased_row(u32_to_f32(index))));
     u32_store(running.a + i + lanes, index_sum);
     u32_store(running.b + i + lanes, row_bits);
   });
@@ -482,7 +477,7 @@ struct CroppedLanes {
   template <class Test>
   void add(U32 index, Mask valid, const Test& test, const CropFrame& frame) {
     const F32 index_f32 = u32_to_f32(index);
-    const F32 biased_row = frame.division.add_row(f32_set(magic), index_f32);
+    const F32 biased_row = frame.division.biased_row(index_f32);
     const Mask kept = test.keeps(valid, index, index_f32, biased_row, frame);
     index_sum = u32_add_where(kept, index_sum, index);
     row_bits = u32_add_where(kept, row_bits, f32_bits(biased_row));

@@ -57,7 +57,7 @@ inline F32 f32_sub(F32 a, F32 b) { return vsubq_f32(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return vmulq_f32(a, b); }
 inline F32 f32_fma(F32 a, F32 b, F32 c) { return vfmaq_f32(c, a, b); }
 inline constexpr bool row_rounds_down = false;
-inline F32 f32_add_row(F32 sum, F32 index, F32 offset, F32 reciprocal) { return f32_fma(f32_sub(index, offset), reciprocal, sum); }
+inline F32 f32_row(F32 index, F32 offset, F32 reciprocal, F32 bias) { return f32_fma(f32_sub(index, offset), reciprocal, bias); }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return vfmsq_f32(c, a, b); }
 // In lanes of `mask`.
