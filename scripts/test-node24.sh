@@ -9,4 +9,4 @@ node24=$(scripts/install-node.sh 24)
 echo "Node $("$node24" --version)"
 PATH="$(dirname "$node24"):$PATH" "$node24" node_modules/vitest/vitest.mjs run \
   test/integration test/unit/native test/unit/operator test/unit/host test/unit/local test/unit/distiller/counted-file \
-  --exclude 'test/integration/{host-conversation,host-faults-data,host-faults-nats,host-faults-start,host-soak,python-peer}.test.ts'
+  --exclude 'test/integration/{bench,fast-lane,host-conversation,host-faults-data,host-faults-nats,host-faults-start,host-soak,python-peer,zmq-messenger}.test.ts'
