@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs on Node 24, with the addon built for the Node at hand, the tests of what differs between versions of Node: the addon,
-# how run.ts is loaded, HDF5, processes with their signals and sockets. What is said on the wire, faults of the network and the
-# soak are tested on one version.
+# how run.ts is loaded, HDF5, processes with their signals. What is said on the wire, sockets, faults of the network, the
+# benchmarks and the soak are tested on one version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

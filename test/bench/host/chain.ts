@@ -90,9 +90,12 @@ export async function withChain<T>(plan: ChainPlan, use: (chain: Chain) => Promi
     await sink.ask({ do: "connect", route: "direct", address: direct, numbered: false });
     await Promise.all(operators.map((operator) => operator.status("running")));
     let stopping = false;
-    const stop = () => {
+    const stop = async () => {
       stopping = true;
-      return Promise.all(operators.map((operator) => operator.stop()));
+      const ends = [];
+      // In the order of the messages: one whose reader goes at the same time cannot know what that has got.
+      for (const operator of operators) ends.push(await operator.stop());
+      return ends;
     };
     const ends = operators.map(async ({ exit, logs }) => {
       const code = await exit;
