@@ -35,8 +35,8 @@ const char* event_name(zmq::EventKind kind) {
 }
 
 // ZeroMQ takes a fresh block for every part that it receives, which the C library would get from the kernel and give
-// back to it: a page fault for each 4 KiB, which costs more than receiving them. With these settings freed blocks stay
-// with the process, up to 32 MiB each, the most that can be set.
+// back to it: a page fault for each 4 KiB. With these settings freed blocks stay with the process, up to 32 MiB each, the most
+// that can be set.
 void keep_freed_memory() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);

@@ -205,7 +205,7 @@ void Pump::run() {
 }
 
 // Waits until there is something to do, and reads what monitors say.
-bool Pump::poll() {
+void Pump::poll() {
   items_.clear();
   monitored_.clear();
   items_.push_back({nullptr, wake_fd_, poll_in, 0});
@@ -217,7 +217,7 @@ bool Pump::poll() {
     const short events = static_cast<short>((socket.receiving ? poll_in : 0) | (socket.sending ? poll_out : 0));
     if (socket.socket != nullptr && events != 0) items_.push_back({socket.socket, 0, events, 0});
   }
-  if (library_.poll(items_.data(), static_cast<int>(items_.size()), -1) < 0) return false;
+  if (library_.poll(items_.data(), static_cast<int>(items_.size()), -1) < 0) return;
   if (items_[0].revents != 0) {
     uint64_t count;
     [[maybe_unused]] const ssize_t read = ::read(wake_fd_, &count, sizeof count);
@@ -225,7 +225,6 @@ bool Pump::poll() {
   for (size_t i = 0; i < monitored_.size(); ++i) {
     if (items_[i + 1].revents != 0) read_monitor(monitored_[i], sockets_.at(monitored_[i]));
   }
-  return true;
 }
 
 void Pump::read_monitor(uint32_t number, Socket& socket) {

@@ -85,7 +85,7 @@ class Pump {
 
   void command(std::function<void()> work);
   void run();
-  bool poll();
+  void poll();
   void read_monitor(uint32_t number, Socket& socket);
   void try_receive(uint32_t number, Socket& socket);
   void try_send(uint32_t number, Socket& socket);

@@ -1,6 +1,6 @@
 import { encode } from "@msgpack/msgpack";
 import type { MessageBytes } from "../native/addon.ts";
-import { isForeign } from "../wire/bytes.ts";
+import { isBytes } from "../wire/bytes.ts";
 import { type BytesMessage, partsOf } from "../wire/message.ts";
 
 /**
@@ -9,12 +9,11 @@ import { type BytesMessage, partsOf } from "../wire/message.ts";
  */
 export function batchParts(message: BytesMessage): MessageBytes {
   const { meta, data } = partsOf(message);
-  return { meta: meta instanceof Uint8Array || isForeign(meta) ? meta : encode(meta), data };
+  return { meta: isBytes(meta) ? meta : encode(meta), data };
 }
 
 /** A COMPartial message as the kernels take it: `meta` as JSON; otherwise as `batchParts`. */
 export function comPartialParts(message: BytesMessage): MessageBytes {
   const { meta, data } = partsOf(message);
-  const bytes = meta instanceof Uint8Array || isForeign(meta) ? meta : Buffer.from(JSON.stringify(meta));
-  return { meta: bytes, data };
+  return { meta: isBytes(meta) ? meta : Buffer.from(JSON.stringify(meta)), data };
 }

@@ -4,7 +4,7 @@ import { createBreather } from "../operator/event-loop.ts";
 import { openResult, type ResultMessages } from "../operator/run-result.ts";
 import { type Bytes, releaseParts } from "../wire/bytes.ts";
 import { decodeMessage, encodeMessage } from "../wire/header.ts";
-import { type BytesMessage, releaseMessage, type Tracking } from "../wire/message.ts";
+import { type BytesMessage, releaseMessage, sharesParts, type Tracking } from "../wire/message.ts";
 import { wireTime } from "../wire/time.ts";
 import { trackInputPort, trackOperator, trackOutputPort, withTracking } from "../wire/tracking.ts";
 import type { Messenger, ReceivedParts } from "./messenger.ts";
@@ -350,8 +350,9 @@ export class Engine {
         let message = withTracking(made, tracking);
         if (call.tracked && !yielded) message = trackOperator(message, operatorId, before, after);
         await this.#send(message);
-        // Of an array, a message may come again.
-        if (messages.lazy) releaseMessage(made);
+        // Of an array a message may come again, and of all the received one, which is there until the call is over.
+        if (messages.lazy && !(call.message !== null && sharesParts(made, call.message)))
+          releaseMessage(made);
         else sent.push(made);
         // Of several messages the first one carries the list on, so that a way is not counted twice.
         tracking = null;

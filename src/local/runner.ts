@@ -15,7 +15,7 @@ import {
   operatorSlugs,
   requireValidPipeline,
 } from "../spec/pipeline.ts";
-import { isForeign } from "../wire/bytes.ts";
+import { isBytes } from "../wire/bytes.ts";
 import { type BytesMessage, partsOf } from "../wire/message.ts";
 import { BoundedQueue } from "./bounded-queue.ts";
 import { type MutableFigures, type OperatorFigures, startFigures } from "./figures.ts";
@@ -456,5 +456,5 @@ class Run {
 
 function byteLength(message: BytesMessage): number {
   const { meta, data } = partsOf(message);
-  return data.byteLength + (meta instanceof Uint8Array || isForeign(meta) ? meta.byteLength : 0);
+  return data.byteLength + (isBytes(meta) ? meta.byteLength : 0);
 }

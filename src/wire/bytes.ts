@@ -62,6 +62,11 @@ export function releaseParts(parts: Iterable<HeldParts[keyof HeldParts]>): void 
   for (const part of parts) if (isForeign(part)) part.release();
 }
 
+/** Whether a meta is bytes, of either kind, and no object. */
+export function isBytes(part: HeldParts["meta"]): part is Bytes {
+  return part instanceof Uint8Array || isForeign(part);
+}
+
 export function isForeign(part: HeldParts["meta"]): part is ForeignBytes {
   // An object meta is plain: it may have members of any name.
   return (

@@ -1,5 +1,5 @@
 import { WireError } from "../errors.ts";
-import { type Bytes, isForeign, viewOf } from "./bytes.ts";
+import { type Bytes, isBytes, viewOf } from "./bytes.ts";
 import { describeValue, isRecord } from "./json.ts";
 import {
   type BytesMessage,
@@ -30,7 +30,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export function encodeMessage(message: BytesMessage): [header: Uint8Array, ...Bytes[]] {
   const { subject, tracking } = message.header;
   const { meta, data } = partsOf(message);
-  if (meta instanceof Uint8Array || isForeign(meta)) {
+  if (isBytes(meta)) {
     return [encoder.encode(JSON.stringify({ subject, tracking })), meta, data];
   }
   try {

@@ -60,6 +60,12 @@ export function partsOf(message: BytesMessage): HeldParts {
   return heldParts(message) ?? { meta: message.header.meta, data: message.data };
 }
 
+/** Whether one message was made of the other and stands for the same foreign parts. */
+export function sharesParts(message: BytesMessage, other: BytesMessage): boolean {
+  const parts = heldParts(message);
+  return parts !== undefined && parts === heldParts(other);
+}
+
 /** Gives back the memory of a message's parts that nobody looked at. */
 export function releaseMessage(message: BytesMessage): void {
   const parts = heldParts(message);

@@ -4,6 +4,7 @@
 #include "helpers/allocation_meter.h"
 #include "helpers/partial.h"
 #include "helpers/random_batch.h"
+#include "helpers/reduce.h"
 #include "reference/json.h"
 
 using namespace helpers;
@@ -19,16 +20,6 @@ using stemline::StatusCode;
 namespace {
 
 constexpr float nan_f32 = std::numeric_limits<float>::quiet_NaN();
-
-struct Message {
-  Bytes meta;
-  Bytes data;
-};
-
-stemline::BufferPool& pool() {
-  static const auto shared = stemline::BufferPool::create(1 << 24);
-  return *shared;
-}
 
 ComReduceOptions reduce_options(const Backend& backend, int64_t emit_every = 0) {
   ComReduceOptions options;
@@ -53,12 +44,6 @@ Message message_of(const Batch& batch, const std::vector<float>& com,
       {"com.npy", write_npy(reference::npy_array("<f4", {2, rows, columns}, com))}};
   if (count) members.emplace_back("count.npy", write_npy(reference::npy_array("<u4", {rows, columns}, *count)));
   return {bytes_of(reference::json_text(batch_value(batch))), reference::write_zip(members)};
-}
-
-Status add(ComReducer& reducer, const Message& message, const ComReduceOptions& options,
-           std::vector<ComEmission>& emissions) {
-  GuardedBytes meta(message.meta), data(message.data);
-  return reducer.add(meta.span(), data.span(), options, pool(), emissions);
 }
 
 std::vector<float> com_of(const ComEmission& emission) {

@@ -6,6 +6,7 @@
 #include "helpers/allocation_meter.h"
 #include "helpers/partial.h"
 #include "helpers/random_batch.h"
+#include "helpers/reduce.h"
 #include "reference/com_positions.h"
 
 using namespace helpers;
@@ -25,16 +26,6 @@ namespace {
 
 constexpr float nan_f32 = std::numeric_limits<float>::quiet_NaN();
 
-struct Message {
-  Bytes meta;
-  Bytes data;
-};
-
-stemline::BufferPool& pool() {
-  static const auto shared = stemline::BufferPool::create(1 << 24);
-  return *shared;
-}
-
 Message partial_message(const Batch& batch, ComPartialForm form, const Backend& backend = stemline::scalar_backend,
                         const ComOptions& options = {}, bool drop = false) {
   stemline::ComPartialOptions converted = partial_options(options, backend, drop);
@@ -42,11 +33,6 @@ Message partial_message(const Batch& batch, ComPartialForm form, const Backend& 
   PartialRun run = run_partial(batch, converted);
   check_ok(run.status);
   return {run.meta, run.data};
-}
-
-Status add(ComReducer& reducer, const Message& message, const ComReduceOptions& options, std::vector<ComEmission>& emissions) {
-  GuardedBytes meta(message.meta), data(message.data);
-  return reducer.add(meta.span(), data.span(), options, pool(), emissions);
 }
 
 // Everything that emissions say.

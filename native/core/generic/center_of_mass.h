@@ -5,8 +5,9 @@
 //     (index - c) / columns = row + e,  |e| <= 1/2 - 1/(2 columns),
 // so rounding to the nearest integer gives the row if the float error stays below 1/(2 columns). index - c is exact (a
 // multiple of 1/2 below 2^23); 1/columns rounded to float32 is off by a factor within 1 +- 2^-24, which moves the
-// product by less than 2^23 * 2^-24 / columns = 1/(2 columns). The multiply-add rounds once, onto the integers:
-// adding 1.5 * 2^23 leaves a number in [2^23, 2^24), where float32 has a spacing of 1. Exact therefore for index < 2^23 and columns >= 2 (with columns = 1 rows would reach 2^23 and leave that range).
+// product by less than 2^23 * 2^-24 / columns = 1/(2 columns). The multiply-add rounds once, onto the integers: adding
+// 1.5 * 2^23 leaves a number in [2^23, 2^24), where float32 has a spacing of 1. Exact therefore for index < 2^23 and
+// columns >= 2 (with columns = 1 rows would reach 2^23 and leave that range).
 // AVX-512, whose multiply-add can round down, saves the subtraction of c: see row_reciprocal.
 //
 // Only sum(index) and sum(row) are needed: sum(column) = sum(index) - columns * sum(row).
@@ -36,7 +37,7 @@ struct RowDivision {
   }
 };
 
-// Frames up to this many events are summed in groups, longer ones each by itself: the time that a group saves (a
+// Frames up to this many events are cropped in groups, longer ones each by itself: the time that a group saves (a
 // mispredicted end of a loop and sums across lanes) is then little, and aligned loads are worth more.
 inline constexpr uint32_t longest_in_group = 512;
 
@@ -185,6 +186,7 @@ inline uint32_t plain_without_overflow(uint32_t columns, uint64_t pixels) {
   const RowDivision division = shared_division;
   U32 largest_here = largest.of[0];
   size_t f = 0;
+  // One comparison for both bounds: what is below the lower one is a large number without sign.
   for (; f < frame_count && frames[f].count - fewest <= most - fewest; ++f) {
     sums[f] = sum_events(events + 4 * frames[f].begin, frames[f].count, division, largest_here);
   }
@@ -486,8 +488,7 @@ struct CroppedLanes {
 
 template <class Test>
 inline void sum_cropped_frame(const uint8_t* events, uint32_t count, const CropFrame& frame, uint32_t most_events,
-                              const CropWindow& window, Largest& largest, CroppedSums& sums) {
-  const Test test(window, frame);
+                              const Test& test, Largest& largest, CroppedSums& sums) {
   sums = CroppedSums{};
   while (count > 0) {
     const uint32_t part_events = count < most_events ? count : most_events;
@@ -547,77 +548,70 @@ inline void sum_cropped_run(const uint8_t* events, const EventRange* frames, con
 }
 
 // Crops `lanes` frames at once, each in its own window: lane-wise sums of each frame, then one transposing addition.
-template <class Test, bool shared_window>
+template <class Test>
 inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, uint32_t full_steps, uint32_t steps,
-                              const CropFrame& frame, const Test& shared_test, const CropWindow* windows, Largest& largest,
-                              CroppedSums* sums) {
+                              const CropFrame& frame, const CropWindow* windows, Largest& largest, CroppedSums* sums) {
   U32 index_quads[lanes / 4];
   U32 row_quads[lanes / 4];
-  for (uint32_t q = 0; q < lanes / 4; ++q) {
+  for (uint32_t q = 0; q < lanes / 4; ++q, windows += 4) {
     CroppedLanes quad[4];
-    const auto visit = [&](const Test& test0, const Test& test1, const Test& test2, const Test& test3) {
-      const Test* const tests[4] = {&test0, &test1, &test2, &test3};
-      visit_quad(
-          events, frames + 4 * q, full_steps, steps,
-          [&](uint32_t k, U32 index) {
-            largest.see(k, index);
-            quad[k].add(index, mask_all(), *tests[k], frame);
-          },
-          [&](uint32_t k, U32 index, Mask valid) {
-            largest.see(k, index);
-            quad[k].add(index, valid, *tests[k], frame);
-          });
-    };
-    if constexpr (shared_window) {
-      visit(shared_test, shared_test, shared_test, shared_test);
-    } else {
-      const CropWindow* const quad_windows = windows + 4 * q;
-      visit(Test(quad_windows[0], frame), Test(quad_windows[1], frame), Test(quad_windows[2], frame), Test(quad_windows[3], frame));
-    }
+    const Test tests[4] = {Test(windows[0], frame), Test(windows[1], frame), Test(windows[2], frame), Test(windows[3], frame)};
+    visit_quad(
+        events, frames + 4 * q, full_steps, steps,
+        [&](uint32_t k, U32 index) {
+          largest.see(k, index);
+          quad[k].add(index, mask_all(), tests[k], frame);
+        },
+        [&](uint32_t k, U32 index, Mask valid) {
+          largest.see(k, index);
+          quad[k].add(index, valid, tests[k], frame);
+        });
     index_quads[q] = u32_add_quads(quad[0].index_sum, quad[1].index_sum, quad[2].index_sum, quad[3].index_sum);
     row_quads[q] = u32_add_quads(quad[0].row_bits, quad[1].row_bits, quad[2].row_bits, quad[3].row_bits);
   }
   write_cropped(u32_add_blocks(index_quads), u32_add_blocks(row_quads), frame, lanes, sums);
 }
 
-template <class Test, bool shared_window>
-inline uint32_t sum_cropped_frames_with(const uint8_t* events, const EventRange* frames, size_t frame_count,
-                                        const CropFrame& frame, uint32_t most_events, const CropWindow* windows,
-                                        CroppedSums* sums) {
-  const size_t stride = shared_window ? 0 : 1;
-  const Test shared_test(windows[0], frame);
+// All frames in one window.
+template <class Test>
+inline uint32_t sum_in_window(const uint8_t* events, const EventRange* frames, size_t frame_count, const CropFrame& frame,
+                              uint32_t most_events, const CropWindow* window, CroppedSums* sums) {
+  const Test test(*window, frame);
+  const uint32_t most_in_run = most_events < longest_cropped_in_run ? most_events : longest_cropped_in_run;
   Largest largest;
-  if constexpr (shared_window) {
-    const uint32_t most_in_run = most_events < longest_cropped_in_run ? most_events : longest_cropped_in_run;
-    for (size_t f = 0; f < frame_count;) {
+  for (size_t f = 0; f < frame_count;) {
+    if (frames[f].count > most_in_run) {
+      sum_cropped_frame(events + 4 * frames[f].begin, frames[f].count, frame, most_events, test, largest, sums[f]);
+      ++f;
+    } else {
       const Run run(frames + f, frame_count - f, most_in_run);
-      if (run.frame_count > 1) {
-        sum_cropped_run<Test>(events, frames + f, run, frame, shared_test, largest, sums + f);
-        f += run.frame_count;
-      } else {
-        sum_cropped_frame<Test>(events + 4 * frames[f].begin, frames[f].count, frame, most_events, windows[0], largest, sums[f]);
-        ++f;
-      }
+      sum_cropped_run(events, frames + f, run, frame, test, largest, sums + f);
+      f += run.frame_count;
     }
-    return largest.all();
   }
+  return largest.all();
+}
+
+// Each frame in a window of its own.
+template <class Test>
+inline uint32_t sum_in_windows(const uint8_t* events, const EventRange* frames, size_t frame_count, const CropFrame& frame,
+                               uint32_t most_events, const CropWindow* windows, CroppedSums* sums) {
+  Largest largest;
+  const auto one_by_one = [&](size_t f, size_t end) {
+    for (; f < end; ++f) {
+      sum_cropped_frame(events + 4 * frames[f].begin, frames[f].count, frame, most_events, Test(windows[f], frame), largest, sums[f]);
+    }
+  };
   size_t f = 0;
   for (; f + lanes <= frame_count; f += lanes) {
     const GroupShape shape(frames + f);
     if (shape.worth_it(most_events)) {
-      sum_cropped_group<Test, shared_window>(events, frames + f, shape.full_steps(), shape.steps(), frame, shared_test,
-                                             windows + f * stride, largest, sums + f);
+      sum_cropped_group<Test>(events, frames + f, shape.full_steps(), shape.steps(), frame, windows + f, largest, sums + f);
     } else {
-      for (size_t i = f; i < f + lanes; ++i) {
-        sum_cropped_frame<Test>(events + 4 * frames[i].begin, frames[i].count, frame, most_events, windows[i * stride], largest,
-                                sums[i]);
-      }
+      one_by_one(f, f + lanes);
     }
   }
-  for (; f < frame_count; ++f) {
-    sum_cropped_frame<Test>(events + 4 * frames[f].begin, frames[f].count, frame, most_events, windows[f * stride], largest,
-                            sums[f]);
-  }
+  one_by_one(f, frame_count);
   return largest.all();
 }
 
@@ -632,7 +626,7 @@ inline uint32_t sum_cropped_frames(const uint8_t* events, const EventRange* fram
   const CropFrame frame(columns, pixels);
   const uint32_t most_events = cropped_without_overflow(columns, pixels);
   const auto run = [&]<class Test>(std::type_identity<Test>) {
-    const auto sum = window_stride == 0 ? sum_cropped_frames_with<Test, true> : sum_cropped_frames_with<Test, false>;
+    const auto sum = window_stride == 0 ? sum_in_window<Test> : sum_in_windows<Test>;
     return sum(events, frames, frame_count, frame, most_events, windows, sums);
   };
   if (shape == CropShape::disk) return run(std::type_identity<DiskTest>());

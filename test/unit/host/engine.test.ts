@@ -984,6 +984,16 @@ describe("memory outside of JavaScript", () => {
     ]);
   });
 
+  test("of the received message is still there for a generator that has handed it on", async () => {
+    const { sent, inputs } = await runWith(function* (message) {
+      yield message;
+      expect(message.data).toEqual(Uint8Array.of(2, 3));
+      yield message;
+    });
+    expect(sent).toHaveLength(2);
+    expect(inputs[0]!.data.released).toBe(true);
+  });
+
   test("of a message that is kept is there if it was looked at during run, else said to be gone", async () => {
     const kept: BytesMessage[] = [];
     await runWith((message) => {
