@@ -43,7 +43,7 @@ async function main(): Promise<void> {
   const loadBefore = loadavg()[0]!;
   // Also tells of a missing addon before anything is measured.
   const backend = defaultBackend();
-  buildNative("stemline_bench", "stemline_bench_inputs");
+  await buildNative("stemline_bench", "stemline_bench_inputs");
   const python = findPython();
   const sources = {
     native: nativeNames(),

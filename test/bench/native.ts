@@ -1,12 +1,14 @@
-import { spawn, spawnSync } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { BenchError } from "./errors.ts";
 import type { Samples } from "./figures.ts";
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 const folder = "build-bench";
+const run = promisify(execFile);
 type Program = "stemline_bench" | "stemline_bench_inputs" | "stemline_instructions";
 
 /** What Google Benchmark writes as JSON, as far as we read it. */
@@ -31,22 +33,21 @@ const factNames = [
 export type Facts = Readonly<Record<(typeof factNames)[number], string>>;
 
 /** Builds programs for release. Others may want to build in the same folder at the same time. */
-export function buildNative(...programs: readonly Program[]): void {
+export async function buildNative(...programs: readonly Program[]): Promise<void> {
   mkdirSync(join(root, folder), { recursive: true });
   for (const step of [
     ["-S", ".", "-B", folder, "-DCMAKE_BUILD_TYPE=Release"],
     ["--build", folder, "--parallel", "2", "--target", ...programs],
   ]) {
-    const { status, stdout, stderr, error } = spawnSync("flock", [folder, "cmake", ...step], {
-      cwd: root,
-      encoding: "utf8",
+    const { stdout } = await run("flock", [folder, "cmake", ...step], { cwd: root }).catch((error) => {
+      throw new BenchError(
+        `cmake ${step.join(" ")} failed:\n${error.stdout ?? ""}${error.stderr ?? error.message}`,
+      );
     });
-    if (error !== undefined) throw new BenchError(`flock could not be started: ${error.message}`);
     if (stdout.includes("Google Benchmark is missing") && programs.includes("stemline_bench"))
       throw new BenchError(
         "Google Benchmark is missing: make tools, or as root apt-get install libbenchmark-dev",
       );
-    if (status !== 0) throw new BenchError(`cmake ${step.join(" ")} failed:\n${stdout}${stderr}`);
   }
 }
 

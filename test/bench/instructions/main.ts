@@ -35,7 +35,7 @@ async function main({ record }: { readonly record: boolean }): Promise<void> {
     const why = process.arch === "x64" ? "valgrind is missing (make tools)" : "the baseline is of x64";
     return skip(why);
   }
-  buildNative("stemline_instructions");
+  await buildNative("stemline_instructions");
   const counts: Record<string, number> = {};
   let compiler = "";
   for (const name of cases) {
