@@ -436,9 +436,10 @@ TEST_CASE("frames as long as a lane's sums just hold, and a little longer") {
       const uint32_t columns = frame_columns;
       const uint64_t rows = frame_rows;
       const uint64_t pixels = columns * rows;
-      // Sums of 16, 22 and 32 bits, and a count of 10.
-      for (const uint64_t limit : {65535 / std::max<uint64_t>(rows, columns), ((uint64_t{1} << 22) - 1) / rows,
-                                   uint64_t{0xffffffff} / pixels, uint64_t{1023}}) {
+      // Sums of 16, 22 and 32 bits, and a count of 10; rows and columns of half a frame in 32 bits.
+      for (const uint64_t limit :
+           {65535 / std::max<uint64_t>(rows, columns), ((uint64_t{1} << 22) - 1) / rows, uint64_t{0xffffffff} / pixels, uint64_t{1023},
+            2 * std::min<uint64_t>(64000 / (columns - 1), 0xffffffff / ((rows - 1) * (65536 + columns) + columns - 1))}) {
         if (limit > 5000) continue;
         for (const uint64_t length : {limit > 0 ? limit - 1 : 0, limit, limit + 1, limit + 2, 2 * limit + 1}) {
           const std::vector<uint32_t> corners{static_cast<uint32_t>(pixels - 1), columns - 1,
@@ -449,6 +450,11 @@ TEST_CASE("frames as long as a lane's sums just hold, and a little longer") {
             // A little shorter ones too: groups are made of frames of about the same length.
             const uint64_t shorter = random.chance(0.5) ? 0 : random.below(length / 3 + 1);
             frames.add(std::vector<uint32_t>(length - shorter, corner));
+            // Sums of columns as small or as large as can be, beside any sum of rows.
+            std::vector<uint32_t> edge(length - shorter);
+            const uint32_t column = random.chance(0.5) ? 0 : columns - 1;
+            for (uint32_t& event : edge) event = static_cast<uint32_t>(random.below(rows)) * columns + column;
+            frames.add(edge);
           }
           const CropWindow all{-1, 1e9f, -1, 1e9f, 0, 0, 3e38f};
           CAPTURE(columns);
@@ -470,14 +476,14 @@ TEST_CASE("many neighbouring frames, some too long and some apart") {
       const uint32_t columns = random.pick<uint32_t>({576, 577, 128, 4096, 65535, 3});
       const uint64_t rows = random.pick<uint64_t>({576, 128});
       const uint64_t pixels = columns * rows;
-      // Around the limits of what is summed together: 2048 events, 256 frames, 192 or 512 events a frame.
-      const size_t mean = random.pick<size_t>({0, 1, 10, 20, 30, 100, 160, 192, 300, 511});
+      // Around the limits of what is summed together: 3584 events, 256 frames, 192, 208, 216 or 512 events a frame.
+      const size_t mean = random.pick<size_t>({0, 1, 10, 20, 30, 100, 120, 160, 192, 300, 511});
       const bool all_highest = random.chance(0.2);
       Frames frames;
       const size_t count = static_cast<size_t>(random.between(100, 400));
       for (size_t f = 0; f < count; ++f) {
         size_t length = mean + random.below(mean / 3 + 1);
-        if (random.chance(0.01)) length = random.pick<size_t>({0, 191, 192, 193, 511, 512, 513, 1023, 1024, 2048, 2049, 6000});
+        if (random.chance(0.01)) length = random.pick<size_t>({0, 127, 128, 129, 191, 192, 193, 208, 209, 216, 217, 511, 512, 513, 1024, 3584, 3585, 6000});
         frames.add(all_highest ? std::vector<uint32_t>(length, static_cast<uint32_t>(pixels - 1))
                                : random_frame(random, length, columns, pixels));
         // An event that belongs to no frame.

@@ -40,6 +40,10 @@ template <unsigned bits>
 inline U32 u32_shift_right(U32 v) {
   return _mm256_srli_epi32(v, bits);
 }
+template <unsigned bits>
+inline U32 u32_shift_left(U32 v) {
+  return _mm256_slli_epi32(v, bits);
+}
 inline U32 u32_max(U32 a, U32 b) { return _mm256_max_epu32(a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return _mm256_add_epi32(sum, _mm256_and_si256(mask, v)); }
 
@@ -66,8 +70,8 @@ inline F32 f32_fnma(F32 a, F32 b, F32 c) { return _mm256_fnmadd_ps(a, b, c); }
 inline Mask f32_greater_where(Mask mask, F32 a, F32 b) { return _mm256_and_si256(mask, _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GT_OQ))); }
 inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return _mm256_and_si256(mask, _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_LE_OQ))); }
 
-// The last lane of `before`, then all but the last of `v`.
-inline U32 u32_shift_in(U32 before, U32 v) { return _mm256_alignr_epi8(v, _mm256_permute2x128_si256(before, v, 0x21), 12); }
+// In each block of four lanes, the last lane of `before`, then all but the last of `v`.
+inline U32 u32_shift_in(U32 before, U32 v) { return _mm256_alignr_epi8(v, before, 12); }
 
 // The sum of a's lanes in the low half, that of b's in the high half.
 inline uint64_t u32_reduce_add(U32 a, U32 b) {
@@ -81,6 +85,14 @@ inline uint32_t u32_reduce_max(U32 v) {
   top = _mm_max_epu32(top, _mm_shuffle_epi32(top, 0x4e));
   top = _mm_max_epu32(top, _mm_shuffle_epi32(top, 0xb1));
   return static_cast<uint32_t>(_mm_cvtsi128_si32(top));
+}
+
+// Lane i: the word of that lane, numbers[k * lanes + i], from words[begin] on.
+inline U32 u32_load_turned(const uint32_t* words, uint32_t begin) {
+  alignas(32) static constexpr uint32_t order[2 * lanes] = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+  const U32 v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + begin));
+  const uint32_t turn = (0 - begin) & (lanes - 1);
+  return _mm256_permutevar8x32_epi32(v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(order + turn)));
 }
 
 // Four vectors to one: in each 128-bit block, lane i is the sum of that block of the i-th vector.

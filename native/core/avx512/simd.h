@@ -35,6 +35,10 @@ template <unsigned bits>
 inline U32 u32_shift_right(U32 v) {
   return _mm512_maskz_srli_epi32(0xffff, v, bits);
 }
+template <unsigned bits>
+inline U32 u32_shift_left(U32 v) {
+  return _mm512_maskz_slli_epi32(0xffff, v, bits);
+}
 inline U32 u32_max(U32 a, U32 b) { return _mm512_maskz_max_epu32(0xffff, a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return _mm512_mask_add_epi32(sum, mask, sum, v); }
 
@@ -56,14 +60,15 @@ inline constexpr bool row_rounds_down = true;
 inline F32 f32_row(F32 index, F32, F32 reciprocal, F32 bias) {
   return _mm512_fmadd_round_ps(index, reciprocal, bias, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
+inline F32 f32_fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
 // c - a * b, rounded once.
 inline F32 f32_fnma(F32 a, F32 b, F32 c) { return _mm512_fnmadd_ps(a, b, c); }
 // In lanes of `mask`.
 inline Mask f32_greater_where(Mask mask, F32 a, F32 b) { return _mm512_mask_cmp_ps_mask(mask, a, b, _CMP_GT_OQ); }
 inline Mask f32_less_equal_where(Mask mask, F32 a, F32 b) { return _mm512_mask_cmp_ps_mask(mask, a, b, _CMP_LE_OQ); }
 
-// The last lane of `before`, then all but the last of `v`.
-inline U32 u32_shift_in(U32 before, U32 v) { return _mm512_maskz_alignr_epi32(0xffff, v, before, lanes - 1); }
+// In each block of four lanes, the last lane of `before`, then all but the last of `v`.
+inline U32 u32_shift_in(U32 before, U32 v) { return _mm512_alignr_epi8(v, before, 12); }
 
 // The sum of a's lanes in the low half, that of b's in the high half.
 inline uint64_t u32_reduce_add(U32 a, U32 b) {
@@ -79,6 +84,12 @@ inline uint32_t u32_reduce_max(U32 v) {
   top = _mm_max_epu32(top, _mm_shuffle_epi32(top, 0x4e));
   top = _mm_max_epu32(top, _mm_shuffle_epi32(top, 0xb1));
   return static_cast<uint32_t>(_mm_cvtsi128_si32(top));
+}
+
+// Lane i: the word of that lane, numbers[k * lanes + i], from words[begin] on.
+inline U32 u32_load_turned(const uint32_t* words, uint32_t begin) {
+  const uint32_t* const whole = words + (begin & ~(lanes - 1));
+  return _mm512_mask_load_epi32(_mm512_load_si512(whole), static_cast<Mask>(_bzhi_u32(0xffff, begin & (lanes - 1))), whole + lanes);
 }
 
 // Adds the halves of two vectors, at a distance of one lane (32 bits) or two: pairs of frames share a vector after it.

@@ -19,6 +19,13 @@ inline constexpr uint32_t magic_bits = 0x4b400000;
 // So that a vector can sum the rows of dozens of events.
 inline constexpr uint64_t most_fast_rows = 65535;
 
+// Asks for the cache lines of so many vectors, some time before they are needed: the hardware stops at the end of each page
+// of 4 KiB, and starts anew.
+template <uint32_t vectors>
+inline void fetch_ahead(const uint8_t* events) {
+  for (uint32_t bytes = 0; bytes < vectors * 4 * lanes; bytes += 64) __builtin_prefetch(events + 4096 + bytes);
+}
+
 struct RowDivision {
   F32 reciprocal, offset;
 
@@ -108,6 +115,7 @@ inline void visit_frame(const uint8_t* events, uint32_t count, Whole whole, Part
     }
   }
   for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    fetch_ahead<4>(events + 4 * size_t{i});
 #pragma GCC unroll 4
     for (uint32_t k = 0; k < 4; ++k) whole(k, u32_load(events + 4 * size_t{i + k * lanes}));
   }
@@ -159,7 +167,10 @@ inline uint32_t plain_without_overflow(uint32_t columns, uint64_t pixels) {
       events += 4 * head;
     }
   }
-  for (; events + 4 * lanes <= end; events += 4 * lanes) add(u32_load(events));
+  for (; events + 4 * lanes <= end; events += 4 * lanes) {
+    fetch_ahead<1>(events);
+    add(u32_load(events));
+  }
   if (events < end) add(u32_load_first(events, static_cast<uint32_t>(end - events) / 4));
   const uint64_t both = u32_reduce_add(index_sum, row_bits);
   return {static_cast<uint32_t>(both), (both >> 32) & (row_sums_end - 1)};
@@ -199,74 +210,71 @@ inline uint32_t plain_without_overflow(uint32_t columns, uint64_t pixels) {
 //     running[i + lanes] = x[i] + x[i - lanes] + x[i - 2 lanes] + ...
 // take one vector addition for `lanes` events, whatever frames these belong to; the sum of x[0] .. x[i - 1] is that of the
 // `lanes` numbers from running[i] on, and a frame's sum the difference of two of those. All modulo 2^32.
-inline constexpr uint32_t run_events = 2048;
+// A run is short enough for two such sequences and its events in the first cache.
+inline constexpr uint32_t run_events = 3584;
 inline constexpr uint32_t run_frames = 256;
-// Longer frames are summed each by itself. A plain sum by AVX-512 takes so few instructions that its two stores a vector soon
-// cost more than a mispredicted branch a frame. What is between the first two bounds goes on as it began.
-inline constexpr uint32_t shortest_alone = vector_is_cache_line ? 40 : 128;
-inline constexpr uint32_t longest_begin_of_run = vector_is_cache_line ? 64 : 192;
-inline constexpr uint32_t longest_plain_in_run = vector_is_cache_line ? 96 : 256;
+// Longer frames are summed each by itself.
+inline constexpr uint32_t longest_plain_in_run = vector_is_cache_line ? 192 : 256;
 inline constexpr uint32_t longest_cropped_in_run = 512;
 
 inline U32 u32_load_words(const uint32_t* words) { return u32_load(reinterpret_cast<const uint8_t*>(words)); }
 
-// Frames next to each other in memory that fit a run, from the first of `frames` on.
+// Frames next to each other in memory that fit a run, from the first of `frames` on: as many times `lanes` as possible, or
+// fewer than `lanes`.
 struct Run {
   uint32_t frame_count = 0;
   uint32_t event_count = 0;
-  // Of each frame in events from the run's begin, after the 0 of the frame before; then the last one's again.
-  uint32_t with_zero[1 + run_frames + lanes];
-  const uint32_t* ends() const { return with_zero + 1; }
+  // Of each frame in events from the run's begin; then the last one's again.
+  uint32_t ends[run_frames + lanes];
 
   Run(const EventRange* frames, size_t most_frames, uint32_t most_events) {
-    uint64_t next = frames[0].begin;
-    const uint32_t limit = most_frames < run_frames ? static_cast<uint32_t>(most_frames) : run_frames;
-    uint32_t f = 0, end = 0;
-    uint32_t* const ends = with_zero + 1;
-    with_zero[0] = 0;
-    for (; f < limit; ++f) {
+    const uint64_t begin = frames[0].begin;
+    uint32_t end = 0;
+    bool fits = true;
+    const auto add = [&](uint32_t f) {
       const EventRange& frame = frames[f];
-      if (frame.begin != next || frame.count > most_events || end + frame.count > run_events) break;
-      next += frame.count;
+      fits = fits & (frame.begin - begin == end) & (frame.count <= most_events);
       end += frame.count;
       ends[f] = end;
+    };
+    // Without a branch for each frame, whose outcome nothing foretells.
+    for (; frame_count + lanes <= most_frames && frame_count < run_frames; frame_count += lanes, event_count = end) {
+      for (uint32_t k = 0; k < lanes; ++k) add(frame_count + k);
+      if (!fits || end > run_events) break;
     }
-    frame_count = f;
-    event_count = end;
-    for (uint32_t i = 0; i < lanes; ++i) ends[f + i] = end;
+    if (frame_count == 0) {
+      fits = true;
+      end = 0;
+      for (; frame_count < lanes && frame_count < most_frames; ++frame_count, event_count = end) {
+        add(frame_count);
+        if (!fits || end > run_events) break;
+      }
+    }
+    for (uint32_t i = 0; i < lanes; ++i) ends[frame_count + i] = event_count;
   }
-
-  // Events of `lanes` frames from `f` on.
-  U32 counts(uint32_t f) const { return u32_subtract(u32_load_words(ends() + f), u32_load_words(with_zero + f)); }
 };
 
-// Running sums of two numbers of each event of a run.
+// The running sums of a run, which begin with `lanes` zeros.
 struct RunningSums {
-  alignas(64) uint32_t a[run_events + 4 * lanes];
-  alignas(64) uint32_t b[run_events + 4 * lanes];
+  alignas(64) uint32_t numbers[run_events + 4 * lanes];
 
-  // Calls store(first frame, sums of a, sums of b) for `lanes` frames at a time, the last of which may be beyond the run.
-  template <class Store>
-  void at_frames(const Run& run, Store store) const {
-    U32 last_a = u32_zero(), last_b = u32_zero();
-#pragma GCC unroll 1
-    for (uint32_t f = 0; f < run.frame_count; f += lanes) {
-      const U32 until_a = until(a, run.ends() + f), until_b = until(b, run.ends() + f);
-      store(f, u32_subtract(until_a, u32_shift_in(last_a, until_a)), u32_subtract(until_b, u32_shift_in(last_b, until_b)));
-      last_a = until_a;
-      last_b = until_b;
-    }
-  }
+  RunningSums() { u32_store(numbers, u32_zero()); }
+  void store(uint32_t i, U32 sum) { u32_store(numbers + i + lanes, sum); }
 
-  // Lane i: the sum of what comes before event ends[i].
-  static U32 until(const uint32_t* running, const uint32_t* ends) {
-    U32 quads[lanes / 4];
+  // Of the `lanes` frames that end at these events, the sums of each block of four lanes, as u32_add_quads leaves them.
+  // `before` is what comes before the first and then before the last of them, zero at the begin of a run. The sum of all
+  // blocks may as well be made from lanes in another order, which is `whole`.
+  template <bool whole>
+  void frames(const uint32_t* ends, U32& before, U32 (&quads)[lanes / 4]) const {
 #pragma GCC unroll 4
     for (uint32_t q = 0; q < lanes / 4; ++q, ends += 4) {
-      quads[q] = u32_add_quads(u32_load_words(running + ends[0]), u32_load_words(running + ends[1]),
-                               u32_load_words(running + ends[2]), u32_load_words(running + ends[3]));
+      U32 quad[4];
+#pragma GCC unroll 4
+      for (uint32_t k = 0; k < 4; ++k) quad[k] = whole ? u32_load_words(numbers + ends[k]) : u32_load_turned(numbers, ends[k]);
+      const U32 until = u32_add_quads(quad[0], quad[1], quad[2], quad[3]);
+      quads[q] = u32_subtract(until, u32_shift_in(before, until));
+      before = until;
     }
-    return u32_add_blocks(quads);
   }
 };
 
@@ -275,6 +283,7 @@ template <class Visit>
 inline void visit_run(const uint8_t* events, uint32_t count, Visit visit) {
   uint32_t i = 0;
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    fetch_ahead<2>(events + 4 * size_t{i});
     visit(0, i, u32_load(events + 4 * size_t{i}), mask_all());
     visit(1, i + lanes, u32_load(events + 4 * size_t{i + lanes}), mask_all());
   }
@@ -299,29 +308,60 @@ inline void write_sums(uint32_t count, Sums* sums, Make make) {
   }
 }
 
+// Row and index of events in one number each, so that a run takes one store a vector:
+//     packed = row * 2^16 + index = row * D + column,  D = 2^16 + columns.
+// The sum of n events is R * D + C, with R and C those of rows and columns. If it is below 2^32 and C at most 64,000, then R is
+// the integer next to (sum / 2 - 16,000) * 2 / D: without errors that is R + (C - 32,000) / D, within 32,000 / D of R. Halving
+// drops 1/2; below 2^31 the conversion to float32 and the subtraction are off by up to 2^6 each, the reciprocal moves the
+// result by 2^7 at most: together less than 2^9 / D, and 32,000 + 1 + 2^9 < D / 2. The multiply-add rounds once, onto the
+// integers.
+struct Packing {
+  uint32_t most_events;
+  F32 offset, reciprocal;
+
+  Packing(uint32_t columns, uint64_t pixels) : offset(f32_set(16000.0f)) {
+    const uint64_t factor = (1u << 16) + columns, last_row = pixels / columns - 1, last_column = columns - 1;
+    const uint64_t by_column = 64000 / last_column;
+    const uint64_t by_sum = UINT32_MAX / (last_row * factor + last_column);
+    // A frame's sum is in blocks of four lanes.
+    most_events = lanes * static_cast<uint32_t>((by_column < by_sum ? by_column : by_sum) / 4);
+    reciprocal = f32_set(2.0f / static_cast<float>(factor));
+  }
+
+  // magic_bits + R.
+  U32 biased_rows(U32 sum) const {
+    return f32_bits(f32_fma(f32_sub(u32_to_f32(u32_shift_right<1>(sum)), offset), reciprocal, f32_set(magic)));
+  }
+};
+
 inline void sum_run(const uint8_t* events, const EventRange* frames, const Run& run, const RowDivision& division,
-                    Largest& largest, FrameSums* sums) {
+                    const Packing& packing, Largest& largest, FrameSums* sums) {
   RunningSums running;
   // A copy, so that it stays in registers.
   Largest run_largest = largest;
-  U32 index_sum = u32_zero(), row_bits = u32_zero();
-  u32_store(running.a, index_sum);
-  u32_store(running.b, row_bits);
+  U32 sum = u32_zero();
   visit_run(events + 4 * frames[0].begin, run.event_count, [&](uint32_t turn, uint32_t i, U32 index, Mask) {
     run_largest.see(turn, index);
-    index_sum = u32_add(index_sum, index);
-    row_bits = u32_add(row_bits, f32_bits(division.biased_row(u32_to_f32(index))));
-    u32_store(running.a + i + lanes, index_sum);
-    u32_store(running.b + i + lanes, row_bits);
+    // The shift drops all of magic_bits.
+    const U32 row = u32_shift_left<16>(f32_bits(division.biased_row(u32_to_f32(index))));
+    sum = u32_add(sum, u32_add(row, index));
+    running.store(i, sum);
   });
   largest = run_largest;
-  running.at_frames(run, [&](uint32_t f, U32 index, U32 bits) {
-    alignas(64) uint32_t indices[lanes];
-    alignas(64) uint32_t rows[lanes];
-    u32_store(indices, index);
-    u32_store(rows, u32_subtract(bits, u32_multiply(run.counts(f), u32_set(magic_bits))));
-    write_sums(run.frame_count - f, sums + f, [&](uint32_t i) { return FrameSums{indices[i], rows[i]}; });
-  });
+  U32 before = u32_zero();
+#pragma GCC unroll 1
+  for (uint32_t f = 0; f < run.frame_count; f += lanes) {
+    U32 packed[lanes / 4], rows[lanes / 4];
+    running.frames<false>(run.ends + f, before, packed);
+#pragma GCC unroll 4
+    for (uint32_t q = 0; q < lanes / 4; ++q) rows[q] = packing.biased_rows(packed[q]);
+    const U32 row = u32_subtract(u32_add_blocks(rows), u32_set(lanes / 4 * magic_bits));
+    alignas(64) uint32_t row_sums[lanes];
+    alignas(64) uint32_t index_sums[lanes];
+    u32_store(row_sums, row);
+    u32_store(index_sums, u32_subtract(u32_add_blocks(packed), u32_shift_left<16>(row)));
+    write_sums(run.frame_count - f, sums + f, [&](uint32_t i) { return FrameSums{index_sums[i], row_sums[i]}; });
+  }
 }
 
 inline uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
@@ -331,19 +371,20 @@ inline uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size
   }
   const RowDivision division(columns);
   const uint32_t most_events = plain_without_overflow(columns, pixels);
-  const uint32_t most_in_run = most_events < longest_plain_in_run ? most_events : longest_plain_in_run;
-  const uint32_t longest_begin = most_in_run < longest_begin_of_run ? most_in_run : longest_begin_of_run;
-  const uint32_t fewest_alone = most_events < shortest_alone ? most_events : shortest_alone;
+  const Packing packing(columns, pixels);
+  const uint32_t most_in_run = packing.most_events < longest_plain_in_run ? packing.most_events : longest_plain_in_run;
+  // Frames next to each other have about as many events, give or take a few times the root.
+  const uint32_t longest_begin = most_in_run - static_cast<uint32_t>(3 * std::sqrt(static_cast<float>(most_in_run)));
   Largest largest;
   for (size_t f = 0; f < frame_count;) {
     if (frames[f].count > most_events) {
       sum_frame(events + 4 * frames[f].begin, frames[f].count, division, most_events, largest, sums[f]);
       ++f;
     } else if (frames[f].count > longest_begin) {
-      f += sum_alone(events, frames + f, frame_count - f, fewest_alone, most_events, division, largest, sums + f);
+      f += sum_alone(events, frames + f, frame_count - f, longest_begin / 2, most_events, division, largest, sums + f);
     } else {
       const Run run(frames + f, frame_count - f, most_in_run);
-      sum_run(events, frames + f, run, division, largest, sums + f);
+      sum_run(events, frames + f, run, division, packing, largest, sums + f);
       f += run.frame_count;
     }
   }
@@ -532,19 +573,24 @@ inline void write_cropped(U32 index_sum, U32 bits, const CropFrame& frame, uint3
 template <class Test>
 inline void sum_cropped_run(const uint8_t* events, const EventRange* frames, const Run& run, const CropFrame& frame,
                             const Test& test, Largest& largest, CroppedSums* sums) {
-  RunningSums running;
+  RunningSums indices, rows;
   Largest run_largest = largest;
   CroppedLanes kept;
-  u32_store(running.a, kept.index_sum);
-  u32_store(running.b, kept.row_bits);
   visit_run(events + 4 * frames[0].begin, run.event_count, [&](uint32_t turn, uint32_t i, U32 index, Mask valid) {
     run_largest.see(turn, index);
     kept.add(index, valid, test, frame);
-    u32_store(running.a + i + lanes, kept.index_sum);
-    u32_store(running.b + i + lanes, kept.row_bits);
+    indices.store(i, kept.index_sum);
+    rows.store(i, kept.row_bits);
   });
   largest = run_largest;
-  running.at_frames(run, [&](uint32_t f, U32 index, U32 bits) { write_cropped(index, bits, frame, run.frame_count - f, sums + f); });
+  U32 index_before = u32_zero(), row_before = u32_zero();
+#pragma GCC unroll 1
+  for (uint32_t f = 0; f < run.frame_count; f += lanes) {
+    U32 index_quads[lanes / 4], row_quads[lanes / 4];
+    indices.frames<true>(run.ends + f, index_before, index_quads);
+    rows.frames<true>(run.ends + f, row_before, row_quads);
+    write_cropped(u32_add_blocks(index_quads), u32_add_blocks(row_quads), frame, run.frame_count - f, sums + f);
+  }
 }
 
 // Crops `lanes` frames at once, each in its own window: lane-wise sums of each frame, then one transposing addition.

@@ -39,6 +39,10 @@ template <unsigned bits>
 inline U32 u32_shift_right(U32 v) {
   return vshrq_n_u32(v, bits);
 }
+template <unsigned bits>
+inline U32 u32_shift_left(U32 v) {
+  return vshlq_n_u32(v, bits);
+}
 inline U32 u32_max(U32 a, U32 b) { return vmaxq_u32(a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return vaddq_u32(sum, vandq_u32(mask, v)); }
 
@@ -73,6 +77,9 @@ inline uint64_t u32_reduce_add(U32 a, U32 b) {
   return vgetq_lane_u64(vreinterpretq_u64_u32(vpaddq_u32(pairs, pairs)), 0);
 }
 inline uint32_t u32_reduce_max(U32 v) { return vmaxvq_u32(v); }
+
+// In any order: there is one block only.
+inline U32 u32_load_turned(const uint32_t* words, uint32_t begin) { return vld1q_u32(words + begin); }
 
 // Four vectors to one: lane i is the sum of the i-th vector's lanes.
 inline U32 u32_add_quads(U32 a, U32 b, U32 c, U32 d) { return vpaddq_u32(vpaddq_u32(a, b), vpaddq_u32(c, d)); }
