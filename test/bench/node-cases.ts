@@ -184,7 +184,7 @@ function partialCases(operation: string, key: string, axes: string, times: numbe
   ];
 }
 
-/** The new result; the one before is given back, as an operator's process does when it was sent. */
+/** The new result; the one before is given back, as an operator's process does when it was sent meanwhile. */
 function replaced(before: Parts | undefined, result: Parts): Parts {
   if (before !== undefined) releaseMessage(messageFrom(before));
   return result;

@@ -46,8 +46,9 @@ struct Partial {
         options(partial_options(crop, backend)) {}
 
   void run() {
-    result = ComPartialResult{};  // a message that was sent has given its buffers back
-    status = center_of_mass_partial(message->meta, data, options, *pool, result);
+    ComPartialResult next;
+    status = center_of_mass_partial(message->meta, data, options, *pool, next);
+    result = std::move(next);  // the reply before is given back now, as one that was sent meanwhile
   }
 
   std::string check() const {
