@@ -38,6 +38,36 @@ float disk_limit() {
   return limit;
 }
 
+// Frames of a message's events: its own, or of the same lengths in another order.
+struct Frames {
+  std::vector<uint32_t> counts;
+  std::vector<EventRange> ranges;
+};
+
+// Messages are new each time, but a branch predictor learns the lengths of some ten thousand frames that come again and again.
+// So a kernel gets them in other orders, until there are more frames than that, or sixteen orders.
+constexpr size_t foreseeable_frames = 65536;
+constexpr size_t most_orders = 16;
+
+const std::vector<Frames>& orders_of(const MessagePtr& message) {
+  static std::map<const Message*, std::vector<Frames>> all;
+  std::vector<Frames>& orders = all[message.get()];
+  if (!orders.empty()) return orders;
+  Random random(message->plan.seed);
+  std::vector<uint32_t> counts = message->counts;
+  while (orders.size() * counts.size() < foreseeable_frames && orders.size() < most_orders) {
+    Frames order{counts, {}};
+    uint64_t begin = 0;
+    for (const uint32_t count : counts) {
+      order.ranges.push_back({begin, count});
+      begin += count;
+    }
+    orders.push_back(std::move(order));
+    for (size_t i = counts.size(); i > 1; --i) std::swap(counts[i - 1], counts[random.below(static_cast<uint32_t>(i))]);
+  }
+  return orders;
+}
+
 CropWindow window_around(float row, float column, float limit) {
   return {row - half_rows, row + half_rows, column - half_columns, column + half_columns, row, column, limit};
 }
@@ -47,29 +77,24 @@ class Kernel {
   Kernel(const Backend& backend, MessagePtr message, Crop crop)
       : backend_(backend),
         message_(std::move(message)),
+        orders_(orders_of(message_)),
         crop_(crop),
         fixed_window_(
-            window_around(static_cast<float>(crop_row), static_cast<float>(crop_column), disk_limit())) {
-    uint64_t begin = 0;
-    for (const uint32_t count : message_->counts) {
-      ranges_.push_back({begin, count});
-      begin += count;
-    }
-  }
+            window_around(static_cast<float>(crop_row), static_cast<float>(crop_column), disk_limit())) {}
 
   void run() {
-    const uint32_t largest = blocks([](size_t, size_t) {});
+    const uint32_t largest = blocks(orders_[turn_++ % orders_.size()].ranges, [](size_t, size_t) {});
     keep(&largest);
   }
 
-  std::string check(const std::vector<NaiveSums>& expected) {
-    std::vector<NaiveSums> got(ranges_.size());
+  std::string check(const Frames& order, const std::vector<NaiveSums>& expected) {
+    std::vector<NaiveSums> got(order.ranges.size());
     const uint64_t side = message_->plan.frame_side;
-    const uint32_t largest = blocks([&](size_t first, size_t count) {
+    const uint32_t largest = blocks(order.ranges, [&](size_t first, size_t count) {
       for (size_t i = 0; i < count; ++i) {
         if (crop_ == Crop::none) {
           const FrameSums& sums = plain_[i];
-          got[first + i] = {sums.row_sum, sums.index_sum - side * sums.row_sum, ranges_[first + i].count};
+          got[first + i] = {sums.row_sum, sums.index_sum - side * sums.row_sum, order.counts[first + i]};
         } else {
           got[first + i] = {cropped_[i].row_sum, cropped_[i].column_sum, cropped_[i].count};
         }
@@ -88,11 +113,11 @@ class Kernel {
  private:
   // Sums go to a block that stays in cache, as in the runtime; `store` sees each block.
   template <class Store>
-  uint32_t blocks(Store store) {
+  uint32_t blocks(const std::vector<EventRange>& ranges, Store store) {
     uint32_t largest = 0;
-    for (size_t first = 0; first < ranges_.size(); first += block_frames) {
-      const size_t count = std::min(block_frames, ranges_.size() - first);
-      const EventRange* const frames = ranges_.data() + first;
+    for (size_t first = 0; first < ranges.size(); first += block_frames) {
+      const size_t count = std::min(block_frames, ranges.size() - first);
+      const EventRange* const frames = ranges.data() + first;
       largest = std::max(largest, crop_ == Crop::none      ? sum_plain(frames, count)
                                   : crop_ == Crop::own_box ? sum_around_own(frames, count)
                                                            : sum_cropped(frames, count, &fixed_window_, 0));
@@ -131,9 +156,10 @@ class Kernel {
 
   const Backend& backend_;
   MessagePtr message_;
+  const std::vector<Frames>& orders_;
+  size_t turn_ = 0;
   Crop crop_;
   CropWindow fixed_window_;
-  std::vector<EventRange> ranges_;
   FrameSums plain_[block_frames];
   CroppedSums cropped_[block_frames];
   CropWindow own_windows_[block_frames];
@@ -144,25 +170,34 @@ Amount amount_of(const Message& message) {
           static_cast<double>(message.data_bytes())};
 }
 
-// Every backend is checked against the same.
-const std::vector<NaiveSums>& expected_sums(const Message& message, Crop crop) {
-  static std::map<std::pair<const Message*, Crop>, std::vector<NaiveSums>> all;
-  std::vector<NaiveSums>& sums = all[{&message, crop}];
-  if (sums.empty()) naive_frame_sums(message, crop, sums);
+// Of each order; every backend is checked against the same.
+const std::vector<std::vector<NaiveSums>>& expected_sums(const MessagePtr& message, Crop crop) {
+  static std::map<std::pair<const Message*, Crop>, std::vector<std::vector<NaiveSums>>> all;
+  std::vector<std::vector<NaiveSums>>& sums = all[{message.get(), crop}];
+  if (sums.empty()) {
+    for (const Frames& order : orders_of(message)) naive_frame_sums(*message, order.counts, crop, sums.emplace_back());
+  }
   return sums;
 }
 
 Case kernel_case(const Backend& backend, const MessagePtr& message, Crop crop) {
   const auto kernel = std::make_shared<Kernel>(backend, message, crop);
-  return {amount_of(*message), [=] { kernel->run(); },
-          [=] { return kernel->check(expected_sums(*message, crop)); }};
+  return {amount_of(*message), [=] { kernel->run(); }, [=]() -> std::string {
+            const auto& expected = expected_sums(message, crop);
+            for (size_t i = 0; i < expected.size(); ++i) {
+              if (const std::string wrong = kernel->check(orders_of(message)[i], expected[i]); !wrong.empty()) return wrong;
+            }
+            return "";
+          }};
 }
 
 Case naive_case(const MessagePtr& message, Crop crop) {
   const auto sums = std::make_shared<std::vector<NaiveSums>>();
+  const auto turn = std::make_shared<size_t>(0);
+  const std::vector<Frames>& orders = orders_of(message);
   return {amount_of(*message),
-          [=] {
-            naive_frame_sums(*message, crop, *sums);
+          [=, &orders] {
+            naive_frame_sums(*message, orders[(*turn)++ % orders.size()].counts, crop, *sums);
             keep(sums->data());
           },
           nullptr};

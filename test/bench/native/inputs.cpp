@@ -62,7 +62,7 @@ int main(int argc, char** argv) {
     if (!for_kernels) continue;
     for (const bench::Crop crop : {bench::Crop::none, bench::Crop::box}) {
       std::vector<bench::NaiveSums> sums;
-      bench::naive_frame_sums(message, crop, sums);
+      bench::naive_frame_sums(message, message.counts, crop, sums);
       if (!write(path + "." + bench::crop_name(crop), sums)) return fail("cannot write " + path);
     }
   }

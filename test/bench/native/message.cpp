@@ -321,12 +321,12 @@ std::string crop_name(Crop crop) {
   return "";
 }
 
-void naive_frame_sums(const Message& message, Crop crop, std::vector<NaiveSums>& sums) {
+void naive_frame_sums(const Message& message, const std::vector<uint32_t>& counts, Crop crop, std::vector<NaiveSums>& sums) {
   const uint32_t side = message.plan.frame_side;
-  sums.resize(message.counts.size());
+  sums.resize(counts.size());
   const uint32_t* events = message.events.data();
   for (size_t f = 0; f < sums.size(); ++f) {
-    const uint32_t count = message.counts[f];
+    const uint32_t count = counts[f];
     float center_row = crop_row, center_column = crop_column;
     if (crop == Crop::none || crop == Crop::own_box) {
       sums[f] = naive_sums(events, count, side);

@@ -92,9 +92,9 @@ struct NaiveSums {
   uint64_t count = 0;
 };
 
-// Sums of each frame by / and %, a comparison and (disk) a square root for every event, as the peer's loop has it. An
-// own centre is that of the frame.
-void naive_frame_sums(const Message& message, Crop crop, std::vector<NaiveSums>& sums);
+// Sums of frames of so many events each, by / and %, a comparison and (disk) a square root for every event, as the peer's
+// loop has it. An own centre is that of the frame.
+void naive_frame_sums(const Message& message, const std::vector<uint32_t>& counts, Crop crop, std::vector<NaiveSums>& sums);
 
 struct NaiveArrays {
   std::vector<float> com;  // (2, rows, columns): mean column, mean row
