@@ -436,12 +436,16 @@ TEST_CASE("frames as long as a lane's sums just hold, and a little longer") {
       const uint32_t columns = frame_columns;
       const uint64_t rows = frame_rows;
       const uint64_t pixels = columns * rows;
-      // Sums of 16, 22 and 32 bits, and a count of 10; rows and columns of half a frame in 32 bits.
-      for (const uint64_t limit :
-           {65535 / std::max<uint64_t>(rows, columns), ((uint64_t{1} << 22) - 1) / rows, uint64_t{0xffffffff} / pixels, uint64_t{1023},
-            2 * std::min<uint64_t>(64000 / (columns - 1), 0xffffffff / ((rows - 1) * (65536 + columns) + columns - 1))}) {
+      // Sums of 16, 22 and 32 bits, and a count of 10.
+      std::vector<uint64_t> limits{65535 / std::max<uint64_t>(rows, columns), ((uint64_t{1} << 22) - 1) / rows,
+                                   uint64_t{0xffffffff} / pixels, uint64_t{1023}};
+      // Rows and columns together in 32 bits, for a block of four lanes of 4, 8 and 16.
+      const uint64_t packed =
+          std::min<uint64_t>(64000 / (columns - 1), 0xffffffff / ((rows - 1) * (65536 + columns) + columns - 1));
+      for (const uint64_t lanes : {4, 8, 16}) limits.push_back(lanes * (packed / 4));
+      for (const uint64_t limit : limits) {
         if (limit > 5000) continue;
-        for (const uint64_t length : {limit > 0 ? limit - 1 : 0, limit, limit + 1, limit + 2, 2 * limit + 1}) {
+        for (const uint64_t length : {limit > 0 ? limit - 1 : 0, limit, limit + 1, limit + 2, limit + 16, 2 * limit + 1}) {
           const std::vector<uint32_t> corners{static_cast<uint32_t>(pixels - 1), columns - 1,
                                               static_cast<uint32_t>((rows - 1) * columns)};
           const uint32_t corner = random.pick(corners);
@@ -450,6 +454,8 @@ TEST_CASE("frames as long as a lane's sums just hold, and a little longer") {
             // A little shorter ones too: groups are made of frames of about the same length.
             const uint64_t shorter = random.chance(0.5) ? 0 : random.below(length / 3 + 1);
             frames.add(std::vector<uint32_t>(length - shorter, corner));
+            // Short ones, with which long ones are summed together that would be alone.
+            if (f % 5 == 0) frames.add({corner});
             // Sums of columns as small or as large as can be, beside any sum of rows.
             std::vector<uint32_t> edge(length - shorter);
             const uint32_t column = random.chance(0.5) ? 0 : columns - 1;

@@ -23,11 +23,19 @@ namespace {
 
 #include "simd.h"
 
+#define STEMLINE_WIDE_CRC __attribute__((target("avx2,fma,pclmul,vpclmulqdq")))
+using Wide = __m256i;
+inline Wide wide_keys(int64_t high, int64_t low) { return _mm256_set_epi64x(high, low, high, low); }
+STEMLINE_WIDE_CRC inline Wide wide_fold(Wide state, Wide next, Wide keys) {
+  const Wide low = _mm256_clmulepi64_epi128(state, keys, 0x00);
+  const Wide high = _mm256_clmulepi64_epi128(state, keys, 0x11);
+  return _mm256_xor_si256(_mm256_xor_si256(low, high), next);
+}
+
 #include "../generic/center_of_mass.h"
 #include "../generic/crc32_clmul.h"
 
-uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) { return crc32_by_128<false>(crc, bytes, size, nullptr); }
-uint32_t copy_crc32(uint32_t crc, uint8_t* to, const uint8_t* bytes, size_t size) { return crc32_by_128<true>(crc, bytes, size, to); }
+#undef STEMLINE_WIDE_CRC
 
 }  // namespace
 }  // namespace stemline::avx2

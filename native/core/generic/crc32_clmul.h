@@ -1,6 +1,11 @@
-// CRC-32 by carry-less multiplication, for x86 backends; included like center_of_mass.h. Four remainders, of 128 bits a
-// vector lane, are folded over 64 or 256 bytes a step. The constants are x^n mod P for the distances of the folds,
-// bit-reflected (Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel, 2009).
+// CRC-32 by carry-less multiplication, for x86 backends; included like center_of_mass.h. Four vectors of remainders, of 128
+// bits each, are folded over 64 bytes a step, or over 128 or 256 where the CPU multiplies wider vectors. Of these a backend tells
+//   Wide               the vector,
+//   STEMLINE_WIDE_CRC  what functions that multiply it are compiled for,
+//   wide_fold          as crc_fold,
+//   wide_keys          keys of a fold in each 128 bits.
+// The constants are x^n mod P for the distances of the folds, bit-reflected (Gopal et al., "Fast CRC Computation for Generic
+// Polynomials Using PCLMULQDQ Instruction", Intel, 2009).
 
 inline __m128i crc_fold(__m128i state, __m128i next, __m128i keys) {
   const __m128i low = _mm_clmulepi64_si128(state, keys, 0x00);
@@ -44,3 +49,54 @@ inline uint32_t crc32_by_128(uint32_t crc, const uint8_t* bytes, size_t size, ui
   }
   return crc_finish(state, bytes + whole, size - whole);
 }
+
+// As crc32_by_128.
+template <bool copy>
+STEMLINE_WIDE_CRC uint32_t crc32_wide(uint32_t crc, const uint8_t* bytes, size_t size, uint8_t* to) {
+  constexpr size_t width = sizeof(Wide), in_64 = 64 / width;
+  if (size < 8 * width) return crc32_by_128<copy>(crc, bytes, size, to);
+  const Wide fold_four = width == 64 ? wide_keys(0x1322d1430, 0x11542778a) : wide_keys(0x14a7fe880, 0x1e88ef372);
+  const Wide fold_64 = wide_keys(0x1c6e41596, 0x154442bd4);
+  const size_t whole = size / 64 * 64;
+  if (copy && whole < size) std::memcpy(to + whole, bytes + whole, size - whole);
+  Wide state[4];
+  for (size_t i = 0; i < 4; ++i) {
+    std::memcpy(&state[i], bytes + width * i, width);
+    if constexpr (copy) std::memcpy(to + width * i, &state[i], width);
+  }
+  Wide begin = {};
+  const uint32_t inverted = ~crc;
+  std::memcpy(&begin, &inverted, sizeof inverted);
+  state[0] ^= begin;
+  size_t at = 4 * width;
+  for (; at + 4 * width <= whole; at += 4 * width) {
+    for (size_t i = 0; i < 4; ++i) {
+      Wide next;
+      std::memcpy(&next, bytes + at + width * i, width);
+      if constexpr (copy) std::memcpy(to + at + width * i, &next, width);
+      state[i] = wide_fold(state[i], next, fold_four);
+    }
+  }
+  // To the last 64 bytes of these, and on by 64.
+  for (size_t i = in_64; i < 4; ++i) state[i % in_64] = wide_fold(state[i % in_64], state[i], fold_64);
+  for (; at < whole; at += 64) {
+    for (size_t i = 0; i < in_64; ++i) {
+      Wide next;
+      std::memcpy(&next, bytes + at + width * i, width);
+      if constexpr (copy) std::memcpy(to + at + width * i, &next, width);
+      state[i] = wide_fold(state[i], next, fold_64);
+    }
+  }
+  __m128i blocks[4];
+  std::memcpy(blocks, state, sizeof blocks);
+  return crc_finish(blocks, bytes + whole, size - whole);
+}
+
+template <bool copy>
+uint32_t crc32_widest(uint32_t crc, const uint8_t* bytes, size_t size, uint8_t* to) {
+  static const bool wide = __builtin_cpu_supports("vpclmulqdq");
+  return wide ? crc32_wide<copy>(crc, bytes, size, to) : crc32_by_128<copy>(crc, bytes, size, to);
+}
+
+uint32_t crc32(uint32_t crc, const uint8_t* bytes, size_t size) { return crc32_widest<false>(crc, bytes, size, nullptr); }
+uint32_t copy_crc32(uint32_t crc, uint8_t* to, const uint8_t* bytes, size_t size) { return crc32_widest<true>(crc, bytes, size, to); }
