@@ -374,7 +374,8 @@ inline uint32_t sum_frames(const uint8_t* events, const EventRange* frames, size
   const Packing packing(columns, pixels);
   const uint32_t most_in_run = packing.most_events < longest_plain_in_run ? packing.most_events : longest_plain_in_run;
   // Frames next to each other have about as many events, give or take a few times the root.
-  const uint32_t longest_begin = most_in_run - static_cast<uint32_t>(3 * std::sqrt(static_cast<float>(most_in_run)));
+  const float spread = 3 * std::sqrt(static_cast<float>(most_in_run)), most_f32 = static_cast<float>(most_in_run);
+  const uint32_t longest_begin = spread < most_f32 ? static_cast<uint32_t>(most_f32 - spread) : 0;
   Largest largest;
   for (size_t f = 0; f < frame_count;) {
     if (frames[f].count > most_events) {
