@@ -37,7 +37,6 @@
       "native/napi/job.cpp",
       "native/napi/native_bytes.cpp",
       "native/napi/single_threaded.cpp",
-      "native/napi/workers.cpp",
       "native/napi/zmq_sockets.cpp",
       "native/zmq/library.cpp",
       "native/zmq/pump.cpp"

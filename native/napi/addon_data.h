@@ -3,10 +3,7 @@
 
 #include <napi.h>
 
-#include <memory>
-
 #include "job.h"
-#include "workers.h"
 
 namespace stemline {
 
@@ -21,8 +18,6 @@ struct ZmqSocketsOwner {
 
 struct AddonData {
   CancelRegistry jobs;
-  // nullptr before the first job.
-  std::unique_ptr<Workers> workers;
   ZmqSocketsOwner zmq;
   // Constructor of NativeBytes.
   napi_ref native_bytes = nullptr;
