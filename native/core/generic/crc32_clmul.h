@@ -13,6 +13,15 @@ inline __m128i crc_fold(__m128i state, __m128i next, __m128i keys) {
   return _mm_xor_si128(_mm_xor_si128(low, high), next);
 }
 
+// A vector from bytes[at] on, which goes to to[at] too if `copy`.
+template <class Vector, bool copy>
+inline Vector crc_take(const uint8_t* bytes, uint8_t* to, size_t at) {
+  Vector v;
+  std::memcpy(&v, bytes + at, sizeof v);
+  if constexpr (copy) std::memcpy(to + at, &v, sizeof v);
+  return v;
+}
+
 inline __m128i crc_load(const uint8_t* bytes) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)); }
 
 // CRC of the 64 bytes in `state`, which stand for all that was folded into them, and of `size` more.
@@ -36,16 +45,11 @@ inline uint32_t crc32_by_128(uint32_t crc, const uint8_t* bytes, size_t size, ui
   if (copy && whole < size) std::memcpy(to + whole, bytes + whole, size - whole);
   if (whole == 0) return scalar_backend.crc32(crc, bytes, size);
   const __m128i fold_64 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4);
-  const auto load = [&](size_t at) {
-    const __m128i block = crc_load(bytes + at);
-    if constexpr (copy) _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at), block);
-    return block;
-  };
   __m128i state[4];
-  for (size_t i = 0; i < 4; ++i) state[i] = load(16 * i);
+  for (size_t i = 0; i < 4; ++i) state[i] = crc_take<__m128i, copy>(bytes, to, 16 * i);
   state[0] = _mm_xor_si128(state[0], _mm_cvtsi32_si128(static_cast<int>(~crc)));
   for (size_t at = 64; at < whole; at += 64) {
-    for (size_t i = 0; i < 4; ++i) state[i] = crc_fold(state[i], load(at + 16 * i), fold_64);
+    for (size_t i = 0; i < 4; ++i) state[i] = crc_fold(state[i], crc_take<__m128i, copy>(bytes, to, at + 16 * i), fold_64);
   }
   return crc_finish(state, bytes + whole, size - whole);
 }
@@ -60,32 +64,19 @@ STEMLINE_WIDE_CRC uint32_t crc32_wide(uint32_t crc, const uint8_t* bytes, size_t
   const size_t whole = size / 64 * 64;
   if (copy && whole < size) std::memcpy(to + whole, bytes + whole, size - whole);
   Wide state[4];
-  for (size_t i = 0; i < 4; ++i) {
-    std::memcpy(&state[i], bytes + width * i, width);
-    if constexpr (copy) std::memcpy(to + width * i, &state[i], width);
-  }
+  for (size_t i = 0; i < 4; ++i) state[i] = crc_take<Wide, copy>(bytes, to, width * i);
   Wide begin = {};
   const uint32_t inverted = ~crc;
   std::memcpy(&begin, &inverted, sizeof inverted);
   state[0] ^= begin;
   size_t at = 4 * width;
   for (; at + 4 * width <= whole; at += 4 * width) {
-    for (size_t i = 0; i < 4; ++i) {
-      Wide next;
-      std::memcpy(&next, bytes + at + width * i, width);
-      if constexpr (copy) std::memcpy(to + at + width * i, &next, width);
-      state[i] = wide_fold(state[i], next, fold_four);
-    }
+    for (size_t i = 0; i < 4; ++i) state[i] = wide_fold(state[i], crc_take<Wide, copy>(bytes, to, at + width * i), fold_four);
   }
   // To the last 64 bytes of these, and on by 64.
   for (size_t i = in_64; i < 4; ++i) state[i % in_64] = wide_fold(state[i % in_64], state[i], fold_64);
   for (; at < whole; at += 64) {
-    for (size_t i = 0; i < in_64; ++i) {
-      Wide next;
-      std::memcpy(&next, bytes + at + width * i, width);
-      if constexpr (copy) std::memcpy(to + at + width * i, &next, width);
-      state[i] = wide_fold(state[i], next, fold_64);
-    }
+    for (size_t i = 0; i < in_64; ++i) state[i] = wide_fold(state[i], crc_take<Wide, copy>(bytes, to, at + width * i), fold_64);
   }
   __m128i blocks[4];
   std::memcpy(blocks, state, sizeof blocks);

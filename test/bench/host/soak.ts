@@ -13,10 +13,6 @@ const warmUpShare = 0.2;
 const warmUpMessages = 3500;
 const mostWarmUpShare = 0.6;
 
-/** When, and for how long, the sink is held up: memory depends on how full queues have been, and on a busy machine they fill up late. */
-const sinkRunsMs = 2000;
-const sinkStopsMs = 1000;
-
 const eventsPerFrame = 100;
 const eventBytes = 1e6;
 const sampleMs = 1000;
@@ -64,7 +60,6 @@ async function soakChain(
   const [sentAt, resident] = await Promise.all([
     sender.ask(command, patienceMs),
     sample(operator.child.pid!, seconds, progress),
-    fillQueues(sink.pid),
   ]);
   const { peak } = memory(operator.child.pid!);
   const received = await sink.ask({
@@ -96,14 +91,6 @@ async function soakChain(
       ...(late <= early * (1 + allowedGrowth) ? [] : [growthText(early, late)]),
     ],
   };
-}
-
-/** Holds the sink up during the warm-up, so that all queues before it are once as full as they can be. */
-async function fillQueues(sinkPid: number): Promise<void> {
-  await delay(sinkRunsMs);
-  process.kill(sinkPid, "SIGSTOP");
-  await delay(sinkStopsMs);
-  process.kill(sinkPid, "SIGCONT");
 }
 
 /** Resident megabytes of a process, once a second. */
