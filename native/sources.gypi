@@ -38,6 +38,7 @@
       "native/napi/native_bytes.cpp",
       "native/napi/single_threaded.cpp",
       "native/napi/zmq_sockets.cpp",
+      "native/zmq/connection.cpp",
       "native/zmq/library.cpp",
       "native/zmq/pump.cpp"
     ]

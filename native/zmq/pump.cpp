@@ -21,9 +21,8 @@ constexpr int keepalive_idle_s = 30;
 constexpr int keepalive_interval_s = 10;
 constexpr int keepalive_count = 3;
 
-// A socket that is closed with less is a danger to the process: libzmq 4.3.5 aborts when the peer disconnects at that moment
-// and part of a message is on its way (clean_pipes in its session_base.cpp cannot read the rest).
-constexpr int least_linger_ms = 100;
+// What sockets get that nobody has closed when their thread ends.
+constexpr int linger_at_end_ms = 100;
 
 constexpr int monitored_events =
     event_connect_retried | event_accepted | event_disconnected | event_monitor_stopped | event_handshake_succeeded;
@@ -75,7 +74,10 @@ Pump::Pump(const Library& library, std::function<void()> wake)
 }
 
 Pump::~Pump() {
-  command([this] { stopping_ = true; });
+  command([this] {
+    stopping_ = true;
+    for (auto& [number, socket] : sockets_) close_now(number, socket, linger_at_end_ms);
+  });
   uv_thread_join(&thread_);
   library_.ctx_term(context_);
   ::close(wake_fd_);
@@ -189,23 +191,32 @@ void Pump::run() {
       commands.swap(commands_);
     }
     for (const auto& work : commands) work();
-    if (stopping_) break;
+    if (stopping_ && sockets_.empty()) return;
     for (auto& [number, socket] : sockets_) {
       if (socket.socket == nullptr) continue;
       if (socket.receiving) try_receive(number, socket);
       if (socket.sending) try_send(number, socket);
     }
-    poll();
+    poll(cut_late());
   }
-  for (auto& [number, socket] : sockets_) {
-    if (socket.socket != nullptr) close_now(number, socket, 0);
-    library_.close(socket.monitor);
-  }
-  sockets_.clear();
 }
 
-// Waits until there is something to do, and reads what monitors say.
-void Pump::poll() {
+int64_t Pump::cut_late() {
+  const Clock::time_point now = Clock::now();
+  Clock::time_point next = Clock::time_point::max();
+  for (auto& [number, socket] : sockets_) {
+    if (socket.deadline > now) {
+      next = std::min(next, socket.deadline);
+    } else {
+      for (const Connection& connection : socket.connections) connection.cut();
+      socket.connections.clear();
+    }
+  }
+  if (next == Clock::time_point::max()) return -1;
+  return std::chrono::ceil<std::chrono::milliseconds>(next - now).count();
+}
+
+void Pump::poll(int64_t timeout_ms) {
   items_.clear();
   monitored_.clear();
   items_.push_back({nullptr, wake_fd_, poll_in, 0});
@@ -217,7 +228,7 @@ void Pump::poll() {
     const short events = static_cast<short>((socket.receiving ? poll_in : 0) | (socket.sending ? poll_out : 0));
     if (socket.socket != nullptr && events != 0) items_.push_back({socket.socket, 0, events, 0});
   }
-  if (library_.poll(items_.data(), static_cast<int>(items_.size()), -1) < 0) return;
+  if (library_.poll(items_.data(), static_cast<int>(items_.size()), timeout_ms) < 0) return;
   if (items_[0].revents != 0) {
     uint64_t count;
     [[maybe_unused]] const ssize_t read = ::read(wake_fd_, &count, sizeof count);
@@ -234,12 +245,22 @@ void Pump::read_monitor(uint32_t number, Socket& socket) {
     if (head.empty()) return;
     const SharedBytes address = more ? receive_part(library_, socket.monitor, more) : SharedBytes();
     uint16_t event = 0;
-    if (head.bytes.size() >= sizeof event) std::memcpy(&event, head.bytes.data(), sizeof event);
+    int32_t descriptor = -1;
+    if (head.bytes.size() == sizeof event + sizeof descriptor) {
+      std::memcpy(&event, head.bytes.data(), sizeof event);
+      std::memcpy(&descriptor, head.bytes.data() + sizeof event, sizeof descriptor);
+    }
     std::string text(reinterpret_cast<const char*>(address.bytes.data()), address.bytes.size());
     switch (event) {
-      case event_accepted: emit(EventKind::accepted, number, {}, std::move(text)); break;
+      case event_accepted:
+        if (const auto connection = Connection::of(descriptor)) socket.connections.push_back(*connection);
+        emit(EventKind::accepted, number, {}, std::move(text));
+        break;
       case event_handshake_succeeded: emit(EventKind::connected, number); break;
-      case event_disconnected: emit(EventKind::disconnected, number, {}, std::move(text)); break;
+      case event_disconnected:
+        std::erase_if(socket.connections, [descriptor](const Connection& ended) { return ended.descriptor() == descriptor; });
+        emit(EventKind::disconnected, number, {}, std::move(text));
+        break;
       case event_connect_retried: emit(EventKind::retried, number); break;
       case event_monitor_stopped:
         library_.close(socket.monitor);
@@ -280,8 +301,12 @@ void Pump::try_send(uint32_t number, Socket& socket) {
 
 void Pump::close_now(uint32_t number, Socket& socket, int linger_ms) {
   if (socket.socket == nullptr) return;
-  linger_ms = std::max(linger_ms, least_linger_ms);
-  library_.setsockopt(socket.socket, option_linger, &linger_ms, sizeof linger_ms);
+  // For as long as it takes: the library is never to give up by itself. libzmq 4.3.5 does that by dropping what waits, and
+  // aborts the process if the peer disconnects at that moment when part of a message has left (clean_pipes in its
+  // session_base.cpp cannot read the rest). A connection that is cut ends like any other.
+  constexpr int forever = -1;
+  library_.setsockopt(socket.socket, option_linger, &forever, sizeof forever);
+  socket.deadline = Clock::now() + std::chrono::milliseconds(linger_ms);
   library_.close(socket.socket);
   socket.socket = nullptr;
   if (std::exchange(socket.sending, false)) emit(EventKind::unsent, number);

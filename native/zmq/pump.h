@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "../core/shared_bytes.h"
+#include "connection.h"
 #include "library.h"
 
 namespace stemline::zmq {
@@ -54,7 +56,7 @@ class Pump {
  public:
   // `wake` is called on the pump's thread when there are events for `take_events` where none were.
   Pump(const Library& library, std::function<void()> wake);
-  // Closes all sockets; what they have not sent within 100 ms is given up.
+  // Closes all sockets; what they have not sent within 100 ms is given up. Waits until that is done.
   ~Pump();
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
@@ -69,23 +71,33 @@ class Pump {
   void send(uint32_t socket, Parts parts);
   // Opens a connection again that the library has given up.
   void connect(uint32_t socket, std::string endpoint);
-  // Closes a socket; what it has accepted to send may take until `linger_ms` from now, or 100 ms if that is more.
+  // Closes a socket; what it has accepted to send may take until `linger_ms` from now.
   void close(uint32_t socket, int linger_ms);
 
   std::deque<Event> take_events();
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   struct Socket {
     void* socket = nullptr;
     void* monitor = nullptr;
     bool receiving = false;
     bool sending = false;
     Parts outgoing;
+    // Of a push socket: those that have not ended, as far as its monitor has said.
+    std::vector<Connection> connections;
+    // Of a closed socket: when what has not been sent is given up.
+    Clock::time_point deadline = Clock::time_point::max();
   };
 
   void command(std::function<void()> work);
   void run();
-  void poll();
+  // Cuts the connections of closed sockets whose time is over. Returns the milliseconds until there will be another such
+  // socket; -1 if there is none.
+  int64_t cut_late();
+  // Waits until there is something to do, or for so long, and reads what monitors say.
+  void poll(int64_t timeout_ms);
   void read_monitor(uint32_t number, Socket& socket);
   void try_receive(uint32_t number, Socket& socket);
   void try_send(uint32_t number, Socket& socket);

@@ -74,7 +74,7 @@ export class ZmqSocket {
     this.#addon.zmqConnect(this.#number, endpoint);
   }
 
-  /** Takes no more messages; those that were taken have `lingerMs` to leave, at least 100 ms. */
+  /** Takes no more messages; those that were taken have `lingerMs` to leave. */
   close(lingerMs = 0): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -712,6 +712,21 @@ describe("close", () => {
     await expect(messenger.openOutput("late")).rejects.toMatchObject({ code: "STEMLINE_PORT_CLOSED" });
   });
 
+  it("survives a reader that leaves in the moment in which it is given up", async () => {
+    const child = startChild("close-soon");
+    const socket = rawPull(await nextReport<string>(child));
+    expect(await nextReport(child)).toBe("closing");
+    const ended = once(child, "exit");
+    // Held up beyond its time, the process learns of both at once.
+    child.kill("SIGSTOP");
+    await closed(socket);
+    await delay(700);
+    const report = nextReport(child);
+    child.kill("SIGCONT");
+    expect(await report).toEqual({ unsentAtMost: 3 });
+    expect(await ended).toEqual([0, null]);
+  });
+
   it("lets the process end, also with messages that nobody reads", async () => {
     const child = startChild("close-and-end", rawPush().endpoint);
     rawPull(await nextReport<string>(child));

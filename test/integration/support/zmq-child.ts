@@ -59,6 +59,22 @@ const programs: Record<string, (argument: string) => Promise<void>> = {
     await sending;
     process.disconnect();
   },
+
+  /** Closes within half a second, with messages of two parts left; tells when it has begun, and what came of it. */
+  async "close-soon"() {
+    const messenger = createZmqMessenger(options);
+    process.send!(connectAddress(parseAddress(await messenger.openOutput("out"))));
+    while (messenger.peers("out") === 0) await delay(5);
+    const sending = (async () => {
+      for (;;) await messenger.send("out", [Buffer.alloc(4e6), Buffer.alloc(4e6)]);
+    })().catch(() => {});
+    await delay(500);
+    const closing = messenger.close(500);
+    await sending;
+    process.send!("closing");
+    process.send!(await closing);
+    process.disconnect();
+  },
 };
 
 const options = { hostname: "127.0.0.1", interface: "127.0.0.1", queueMessages: 2, maxMessageBytes: 2 ** 30 };
