@@ -40,6 +40,16 @@ struct CropWindow {
   float center_row, center_column, limit;
 };
 
+// The window around the centre of mass of these sums, in float32 throughout; of no events, any.
+inline CropWindow window_around_own(const CroppedSums& sums, float half_rows, float half_columns, float limit) {
+  // Both divisions at once: they take most of the time.
+  typedef double Pair __attribute__((vector_size(16)));
+  const double count = static_cast<double>(sums.count);
+  const Pair center = Pair{static_cast<double>(sums.row_sum), static_cast<double>(sums.column_sum)} / Pair{count, count};
+  const float row = static_cast<float>(center[0]), column = static_cast<float>(center[1]);
+  return {row - half_rows, row + half_rows, column - half_columns, column + half_columns, row, column, limit};
+}
+
 // Frames up to this many pixels go through a backend's float32 division, which is exact below it; see
 // generic/center_of_mass.h. Larger ones are the scalar backend's.
 inline constexpr uint64_t max_fast_pixels = uint64_t{1} << 23;

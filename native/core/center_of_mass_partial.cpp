@@ -25,11 +25,7 @@ constexpr size_t block_frames = 512;
 constexpr size_t own_center_block_frames = 128;
 
 // Sums of one scan position over the whole message.
-struct PositionSums {
-  uint64_t row_sum = 0;
-  uint64_t column_sum = 0;
-  uint64_t count = 0;
-};
+using PositionSums = CroppedSums;
 
 // Largest s with sqrt(s) <= radius in float32: with it, a disk test needs no square root a pixel. Square root rounds
 // monotonically, so there is one border; radius^2 is within a few steps of it.
@@ -54,15 +50,6 @@ CropWindow fixed_window(const ComPartialOptions& options, float limit) {
           static_cast<float>(center.y - crop.y), static_cast<float>(center.y + crop.y),
           static_cast<float>(center.x),          static_cast<float>(center.y),
           limit};
-}
-
-// Window around a position's own centre of mass, in float32 throughout.
-CropWindow own_window(const PositionSums& sums, float crop_x, float crop_y, float limit) {
-  if (sums.count == 0) return {};
-  const double count = static_cast<double>(sums.count);
-  const float row = static_cast<float>(static_cast<double>(sums.row_sum) / count);
-  const float column = static_cast<float>(static_cast<double>(sums.column_sum) / count);
-  return {row - crop_x, row + crop_x, column - crop_y, column + crop_y, row, column, limit};
 }
 
 class Partial {
@@ -239,7 +226,7 @@ class Partial {
     const auto queue = [&](size_t i) {
       const size_t position = sums_index(frames[i]);
       ranges[queued] = event_ranges()[i];
-      windows[queued] = own_window(sums()[position], crop_x, crop_y, limit);
+      windows[queued] = window_around_own(sums()[position], crop_x, crop_y, limit);
       positions[queued] = position;
       if (++queued == own_center_block_frames) crop_queued();
     };

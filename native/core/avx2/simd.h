@@ -49,6 +49,8 @@ inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return _mm256_add_epi32(su
 
 // Of numbers below 2^31.
 inline Mask u32_less(U32 a, U32 b) { return _mm256_cmpgt_epi32(b, a); }
+// a in lanes of `mask`, else b.
+inline U32 u32_select(Mask mask, U32 a, U32 b) { return _mm256_blendv_epi8(b, a, mask); }
 // a <= b in lanes of `mask`. Both have order_bias added: there are only signed comparisons.
 inline constexpr uint32_t order_bias = 0x80000000;
 inline Mask u32_ordered_where(Mask mask, U32 a, U32 b) { return _mm256_andnot_si256(_mm256_cmpgt_epi32(a, b), mask); }
@@ -58,6 +60,12 @@ inline F32 u32_to_f32(U32 v) { return _mm256_cvtepi32_ps(v); }
 inline U32 f32_bits(F32 v) { return _mm256_castps_si256(v); }
 
 inline F32 f32_set(float value) { return _mm256_set1_ps(value); }
+inline F32 f32_load(const float* at) { return _mm256_load_ps(at); }
+// b where one of them is no number.
+inline F32 f32_min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
+inline F32 f32_max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
+// The largest whole number not above it.
+inline U32 i32_floor(F32 v) { return _mm256_cvttps_epi32(_mm256_floor_ps(v)); }
 inline F32 f32_add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
 inline F32 f32_sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return _mm256_mul_ps(a, b); }

@@ -43,6 +43,8 @@ inline U32 u32_max(U32 a, U32 b) { return _mm512_maskz_max_epu32(0xffff, a, b); 
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return _mm512_mask_add_epi32(sum, mask, sum, v); }
 
 inline Mask u32_less(U32 a, U32 b) { return _mm512_cmplt_epu32_mask(a, b); }
+// a in lanes of `mask`, else b.
+inline U32 u32_select(Mask mask, U32 a, U32 b) { return _mm512_mask_blend_epi32(mask, b, a); }
 // a <= b in lanes of `mask`. Both have order_bias added.
 inline constexpr uint32_t order_bias = 0;
 inline Mask u32_ordered_where(Mask mask, U32 a, U32 b) { return _mm512_mask_cmple_epu32_mask(mask, a, b); }
@@ -52,6 +54,12 @@ inline F32 u32_to_f32(U32 v) { return _mm512_maskz_cvtepi32_ps(0xffff, v); }
 inline U32 f32_bits(F32 v) { return _mm512_castps_si512(v); }
 
 inline F32 f32_set(float value) { return _mm512_set1_ps(value); }
+inline F32 f32_load(const float* at) { return _mm512_load_ps(at); }
+// b where one of them is no number.
+inline F32 f32_min(F32 a, F32 b) { return _mm512_maskz_min_ps(0xffff, a, b); }
+inline F32 f32_max(F32 a, F32 b) { return _mm512_maskz_max_ps(0xffff, a, b); }
+// The largest whole number not above it.
+inline U32 i32_floor(F32 v) { return _mm512_maskz_cvt_roundps_epi32(0xffff, v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 inline F32 f32_add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
 inline F32 f32_sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return _mm512_mul_ps(a, b); }

@@ -429,19 +429,20 @@ struct CropFrame {
   }
 };
 
-// Whole numbers v of a side of a frame with low < v <= high; none if first > last, as of bounds that are no numbers.
+// Whole numbers v of a side of a frame with low < v <= high, in each lane: from `first` on, below `end`. Bounds that are no
+// numbers leave none.
 struct SideRange {
-  int32_t first, last;
+  U32 first, end;
 
-  SideRange(float low, float high, uint32_t side) {
-    const float end = static_cast<float>(side - 1);
-    low = low < end ? low : end;
-    low = low > -1.0f ? low : -1.0f;
-    high = high > -1.0f ? high : -1.0f;
-    high = high < end ? high : end;
-    first = static_cast<int32_t>(std::floor(low)) + 1;
-    last = static_cast<int32_t>(std::floor(high));
+  SideRange(F32 low, F32 high, uint32_t side) {
+    const F32 before = f32_set(-1.0f), last = f32_set(static_cast<float>(side - 1));
+    const U32 one = u32_set(1);
+    first = u32_add(i32_floor(f32_max(f32_min(low, last), before)), one);
+    end = u32_add(i32_floor(f32_min(f32_max(high, before), last)), one);
   }
+
+  Mask any() const { return u32_less(first, end); }
+  U32 size() const { return u32_subtract(end, first); }
 };
 
 // Which lanes a box keeps, with integers alone. With x = index - (the box's first pixel), row = x / columns and column =
@@ -455,21 +456,38 @@ struct SideRange {
 struct BoxTest {
   U32 first, last, step, end;
 
-  BoxTest(const CropWindow& window, const CropFrame& frame) : step(u32_set(frame.step)) {
-    const SideRange rows(window.low_row, window.high_row, frame.rows);
-    const SideRange columns(window.low_column, window.high_column, frame.columns);
-    uint32_t first_pixel = UINT32_MAX, last_pixel = 0, last_column = 0;
-    if (rows.first <= rows.last && columns.first <= columns.last) {
-      first_pixel = static_cast<uint32_t>(rows.first) * frame.columns + static_cast<uint32_t>(columns.first);
-      last_column = static_cast<uint32_t>(columns.last - columns.first);
-      last_pixel = static_cast<uint32_t>(rows.last - rows.first) * frame.columns + last_column;
+  // What belongs to a window, of up to `lanes` of them.
+  struct Bounds {
+    alignas(64) uint32_t first[lanes], last[lanes], end[lanes];
+
+    Bounds(const CropWindow* windows, uint32_t count, const CropFrame& frame) {
+      alignas(64) float low_row[lanes] = {}, high_row[lanes] = {}, low_column[lanes] = {}, high_column[lanes] = {};
+      for (uint32_t i = 0; i < count; ++i) {
+        low_row[i] = windows[i].low_row;
+        high_row[i] = windows[i].high_row;
+        low_column[i] = windows[i].low_column;
+        high_column[i] = windows[i].high_column;
+      }
+      const SideRange rows(f32_load(low_row), f32_load(high_row), frame.rows);
+      const SideRange columns(f32_load(low_column), f32_load(high_column), frame.columns);
+      const U32 pitch = u32_set(frame.columns), one = u32_set(1), most = u32_set(UINT32_MAX), bias = u32_set(order_bias);
+      const auto unless_empty = [&](U32 value, U32 otherwise) {
+        return u32_select(rows.any(), u32_select(columns.any(), value, otherwise), otherwise);
+      };
+      const U32 width = columns.size();
+      const U32 first_pixel = u32_add(u32_multiply(rows.first, pitch), columns.first);
+      const U32 last_pixel = u32_subtract(u32_add(u32_multiply(u32_subtract(rows.size(), one), pitch), width), one);
+      // Of all columns: columns * step is more than 2^32.
+      const U32 column_end = u32_select(u32_less(width, pitch), u32_subtract(u32_multiply(width, u32_set(frame.step)), one), most);
+      // The bias added to x adds itself to x * step, which is odd.
+      u32_store(first, u32_subtract(unless_empty(first_pixel, most), bias));
+      u32_store(last, u32_add(unless_empty(last_pixel, u32_zero()), bias));
+      u32_store(end, u32_add(column_end, bias));
     }
-    // order_bias added to x adds itself to x * step, which is odd.
-    const uint64_t column_end = uint64_t{last_column + 1} * frame.step - 1;
-    first = u32_set(first_pixel - order_bias);
-    last = u32_set(last_pixel + order_bias);
-    end = u32_set((column_end > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(column_end)) + order_bias);
-  }
+  };
+
+  BoxTest(const Bounds& bounds, uint32_t i, const CropFrame& frame)
+      : first(u32_set(bounds.first[i])), last(u32_set(bounds.last[i])), step(u32_set(frame.step)), end(u32_set(bounds.end[i])) {}
 
   template <class Valid>
   Mask keeps(Valid valid, U32 index, F32, F32, const CropFrame&) const {
@@ -478,16 +496,22 @@ struct BoxTest {
   }
 };
 
-inline constexpr uint64_t short_frame = 20;
+// Bounds of tests that compare with the windows as they are.
+struct WindowsThemselves {
+  const CropWindow* windows;
 
-// As BoxTest, for frames that are too large for it and for ones so short that its bounds, a few dozen instructions, cost
-// more than they save.
+  WindowsThemselves(const CropWindow* all, uint32_t, const CropFrame&) : windows(all) {}
+};
+
+// As BoxTest, for frames that are too large for it.
 struct FloatBoxTest {
   F32 low_row, high_row, low_column, high_column;
 
-  FloatBoxTest(const CropWindow& window, const CropFrame&)
-      : low_row(f32_set(window.low_row)), high_row(f32_set(window.high_row)), low_column(f32_set(window.low_column)),
-        high_column(f32_set(window.high_column)) {}
+  using Bounds = WindowsThemselves;
+
+  FloatBoxTest(const Bounds& bounds, uint32_t i, const CropFrame&)
+      : low_row(f32_set(bounds.windows[i].low_row)), high_row(f32_set(bounds.windows[i].high_row)),
+        low_column(f32_set(bounds.windows[i].low_column)), high_column(f32_set(bounds.windows[i].high_column)) {}
 
   Mask keeps(Mask valid, U32, F32 index, F32 biased_row, const CropFrame& frame) const {
     const F32 row = f32_sub(biased_row, f32_set(magic));
@@ -501,8 +525,11 @@ struct FloatBoxTest {
 struct DiskTest {
   F32 center_row, center_column, limit;
 
-  DiskTest(const CropWindow& window, const CropFrame&)
-      : center_row(f32_set(window.center_row)), center_column(f32_set(window.center_column)), limit(f32_set(window.limit)) {}
+  using Bounds = WindowsThemselves;
+
+  DiskTest(const Bounds& bounds, uint32_t i, const CropFrame&)
+      : center_row(f32_set(bounds.windows[i].center_row)), center_column(f32_set(bounds.windows[i].center_column)),
+        limit(f32_set(bounds.windows[i].limit)) {}
 
   Mask keeps(Mask valid, U32, F32 index, F32 biased_row, const CropFrame& frame) const {
     const F32 row = f32_sub(biased_row, f32_set(magic));
@@ -512,6 +539,11 @@ struct DiskTest {
     return f32_less_equal_where(valid, squared, limit);
   }
 };
+
+template <class Test>
+inline Test test_of(const CropWindow& window, const CropFrame& frame) {
+  return Test(typename Test::Bounds(&window, 1, frame), 0, frame);
+}
 
 struct CroppedLanes {
   U32 index_sum, row_bits;
@@ -600,9 +632,11 @@ inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, u
                               const CropFrame& frame, const CropWindow* windows, Largest& largest, CroppedSums* sums) {
   U32 index_quads[lanes / 4];
   U32 row_quads[lanes / 4];
-  for (uint32_t q = 0; q < lanes / 4; ++q, windows += 4) {
+  const typename Test::Bounds bounds(windows, lanes, frame);
+  for (uint32_t q = 0; q < lanes / 4; ++q) {
     CroppedLanes quad[4];
-    const Test tests[4] = {Test(windows[0], frame), Test(windows[1], frame), Test(windows[2], frame), Test(windows[3], frame)};
+    const Test tests[4] = {Test(bounds, 4 * q, frame), Test(bounds, 4 * q + 1, frame), Test(bounds, 4 * q + 2, frame),
+                           Test(bounds, 4 * q + 3, frame)};
     visit_quad(
         events, frames + 4 * q, full_steps, steps,
         [&](uint32_t k, U32 index) {
@@ -623,7 +657,7 @@ inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, u
 template <class Test>
 inline uint32_t sum_in_window(const uint8_t* events, const EventRange* frames, size_t frame_count, const CropFrame& frame,
                               uint32_t most_events, const CropWindow* window, CroppedSums* sums) {
-  const Test test(*window, frame);
+  const Test test = test_of<Test>(*window, frame);
   const uint32_t most_in_run = most_events < longest_cropped_in_run ? most_events : longest_cropped_in_run;
   Largest largest;
   for (size_t f = 0; f < frame_count;) {
@@ -646,7 +680,8 @@ inline uint32_t sum_in_windows(const uint8_t* events, const EventRange* frames, 
   Largest largest;
   const auto one_by_one = [&](size_t f, size_t end) {
     for (; f < end; ++f) {
-      sum_cropped_frame(events + 4 * frames[f].begin, frames[f].count, frame, most_events, Test(windows[f], frame), largest, sums[f]);
+      sum_cropped_frame(events + 4 * frames[f].begin, frames[f].count, frame, most_events, test_of<Test>(windows[f], frame), largest,
+                        sums[f]);
     }
   };
   size_t f = 0;
@@ -677,8 +712,5 @@ inline uint32_t sum_cropped_frames(const uint8_t* events, const EventRange* fram
     return sum(events, frames, frame_count, frame, most_events, windows, sums);
   };
   if (shape == CropShape::disk) return run(std::type_identity<DiskTest>());
-  uint64_t events_in_all = 0;
-  for (size_t f = 0; f < frame_count; ++f) events_in_all += frames[f].count;
-  const bool many_short_windows = window_stride != 0 && events_in_all < short_frame * frame_count;
-  return frame.step == 0 || many_short_windows ? run(std::type_identity<FloatBoxTest>()) : run(std::type_identity<BoxTest>());
+  return frame.step == 0 ? run(std::type_identity<FloatBoxTest>()) : run(std::type_identity<BoxTest>());
 }

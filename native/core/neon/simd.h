@@ -47,6 +47,8 @@ inline U32 u32_max(U32 a, U32 b) { return vmaxq_u32(a, b); }
 inline U32 u32_add_where(Mask mask, U32 sum, U32 v) { return vaddq_u32(sum, vandq_u32(mask, v)); }
 
 inline Mask u32_less(U32 a, U32 b) { return vcltq_u32(a, b); }
+// a in lanes of `mask`, else b.
+inline U32 u32_select(Mask mask, U32 a, U32 b) { return vbslq_u32(mask, a, b); }
 // a <= b in lanes of `mask`. Both have order_bias added.
 inline constexpr uint32_t order_bias = 0;
 inline Mask u32_ordered_where(Mask mask, U32 a, U32 b) { return vandq_u32(mask, vcleq_u32(a, b)); }
@@ -56,6 +58,12 @@ inline F32 u32_to_f32(U32 v) { return vcvtq_f32_u32(v); }
 inline U32 f32_bits(F32 v) { return vreinterpretq_u32_f32(v); }
 
 inline F32 f32_set(float value) { return vdupq_n_f32(value); }
+inline F32 f32_load(const float* at) { return vld1q_f32(at); }
+// b where one of them is no number.
+inline F32 f32_min(F32 a, F32 b) { return vminnmq_f32(a, b); }
+inline F32 f32_max(F32 a, F32 b) { return vmaxnmq_f32(a, b); }
+// The largest whole number not above it.
+inline U32 i32_floor(F32 v) { return vreinterpretq_u32_s32(vcvtmq_s32_f32(v)); }
 inline F32 f32_add(F32 a, F32 b) { return vaddq_f32(a, b); }
 inline F32 f32_sub(F32 a, F32 b) { return vsubq_f32(a, b); }
 inline F32 f32_multiply(F32 a, F32 b) { return vmulq_f32(a, b); }

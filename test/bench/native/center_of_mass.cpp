@@ -20,6 +20,7 @@ using stemline::CropShape;
 using stemline::CropWindow;
 using stemline::EventRange;
 using stemline::FrameSums;
+using stemline::window_around_own;
 
 using MessagePtr = std::shared_ptr<const Message>;
 
@@ -144,12 +145,8 @@ class Kernel {
   uint32_t sum_around_own(const EventRange* frames, size_t count) {
     sum_plain(frames, count);
     for (size_t i = 0; i < count; ++i) {
-      const double events = frames[i].count;
-      const uint64_t rows = plain_[i].row_sum;
-      const uint64_t columns = plain_[i].index_sum - message_->plan.frame_side * rows;
-      own_windows_[i] = window_around(static_cast<float>(static_cast<double>(rows) / events),
-                                      static_cast<float>(static_cast<double>(columns) / events),
-                                      fixed_window_.limit);
+      const uint64_t rows = plain_[i].row_sum, columns = plain_[i].index_sum - message_->plan.frame_side * rows;
+      own_windows_[i] = window_around_own({rows, columns, frames[i].count}, half_rows, half_columns, fixed_window_.limit);
     }
     return sum_cropped(frames, count, own_windows_, 1);
   }
