@@ -37,6 +37,7 @@
       "native/napi/job.cpp",
       "native/napi/native_bytes.cpp",
       "native/napi/single_threaded.cpp",
+      "native/napi/workers.cpp",
       "native/napi/zmq_sockets.cpp",
       "native/zmq/connection.cpp",
       "native/zmq/library.cpp",

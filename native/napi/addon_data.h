@@ -3,7 +3,10 @@
 
 #include <napi.h>
 
+#include <memory>
+
 #include "job.h"
+#include "workers.h"
 
 namespace stemline {
 
@@ -18,6 +21,8 @@ struct ZmqSocketsOwner {
 
 struct AddonData {
   CancelRegistry jobs;
+  // nullptr before the first job.
+  std::unique_ptr<Workers> workers;
   ZmqSocketsOwner zmq;
   // Constructor of NativeBytes.
   napi_ref native_bytes = nullptr;

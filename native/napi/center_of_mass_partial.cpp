@@ -64,7 +64,7 @@ Napi::Value js_center_of_mass_partial(const Napi::CallbackInfo& info) {
   // After the options: reading those may run JavaScript, which could detach the arrays.
   SharedBytes meta = bytes_argument(info[0], "meta");
   SharedBytes data = bytes_argument(info[1], "data");
-  return Job::start(std::make_unique<PartialJob>(std::move(meta), std::move(data), options), info.Env(), "stemline:center_of_mass_partial",
+  return Job::start(std::make_unique<PartialJob>(std::move(meta), std::move(data), options), info.Env(),
                     {info[0], info[1]}, number);
 }
 

@@ -91,12 +91,11 @@ class JsComReducer : public Napi::ObjectWrap<JsComReducer> {
     SharedBytes meta = bytes_argument(info[0], "meta");
     SharedBytes data = bytes_argument(info[1], "data");
     return Job::start(std::make_unique<ReduceJob>(shared_, options, std::move(meta), std::move(data)), info.Env(),
-                      "stemline:center_of_mass_reduce", {info[0], info[1]}, 0);
+                      {info[0], info[1]}, 0);
   }
 
   Napi::Value flush(const Napi::CallbackInfo& info) {
-    return Job::start(std::make_unique<ReduceJob>(shared_, options_argument(info[0])), info.Env(),
-                      "stemline:center_of_mass_reduce", {}, 0);
+    return Job::start(std::make_unique<ReduceJob>(shared_, options_argument(info[0])), info.Env(), {}, 0);
   }
 
   std::shared_ptr<SharedReducer> shared_ = std::make_shared<SharedReducer>();

@@ -24,19 +24,18 @@ class CancelRegistry {
   std::unordered_map<uint32_t, std::shared_ptr<std::atomic<bool>>> flags_;
 };
 
-// One call. Made on the JavaScript thread, `execute` runs on a pool thread, the promise is settled and the job deleted
-// on the JavaScript thread. If the environment ends first, Node lets the work finish and nothing is settled.
+// One call. Made on the JavaScript thread, `execute` runs on a thread of the environment's Workers, the promise is settled
+// and the job deleted on the JavaScript thread. If the environment ends first, nothing is settled.
 class Job {
  public:
   virtual ~Job() = default;
 
-  // Queues the job, which then owns itself, and returns its promise. `kept` stay alive until it is done. `number` is 0
-  // or the job's number in the CancelRegistry.
-  static Napi::Value start(std::unique_ptr<Job> job, Napi::Env env, const char* name, std::initializer_list<Napi::Value> kept,
-                           uint32_t number);
+  // Queues the job and returns its promise. `kept` stay alive until it is done. `number` is 0 or the job's number in the
+  // CancelRegistry.
+  static Napi::Value start(std::unique_ptr<Job> job, Napi::Env env, std::initializer_list<Napi::Value> kept, uint32_t number);
 
  protected:
-  // Runs on a pool thread: no JavaScript. May throw std::bad_alloc.
+  // Runs on another thread: no JavaScript. May throw std::bad_alloc.
   virtual Status execute() = 0;
   // Makes the promise's value; nullptr if the environment can no longer make values.
   virtual napi_value result(napi_env env) = 0;
@@ -44,10 +43,10 @@ class Job {
   const std::atomic<bool>* cancelled() const { return cancelled_.get(); }
 
  private:
-  static void on_execute(napi_env env, void* data);
-  static void on_complete(napi_env env, napi_status status, void* data);
+  friend class Workers;
+  void run();
+  void complete(napi_env env);
 
-  napi_async_work work_ = nullptr;
   napi_deferred deferred_ = nullptr;
   napi_ref kept_ = nullptr;
   uint32_t number_ = 0;
