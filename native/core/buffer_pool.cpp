@@ -1,5 +1,6 @@
 #include "buffer_pool.h"
 
+#include <algorithm>
 #include <bit>
 #include <map>
 #include <mutex>
@@ -37,11 +38,24 @@ size_t block_capacity(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+// An address that stands for the calling thread.
+const void* this_thread() {
+  static thread_local char mark;
+  return &mark;
+}
+
+struct FreeBlock {
+  uint8_t* data;
+  // The thread that took it last.
+  const void* taker;
+};
+
 }  // namespace
 
 struct BufferPool::Impl {
   mutable std::mutex mutex;
-  std::multimap<size_t, uint8_t*> free_blocks;
+  // By capacity; of one capacity, the last to come back is the first.
+  std::multimap<size_t, FreeBlock> free_blocks;
   size_t free_bytes = 0;
   size_t keep_bytes = 0;
 };
@@ -53,21 +67,26 @@ std::shared_ptr<BufferPool> BufferPool::create(size_t keep_bytes) {
 BufferPool::BufferPool(size_t keep_bytes) : impl_(std::make_unique<Impl>()) { impl_->keep_bytes = keep_bytes; }
 
 BufferPool::~BufferPool() {
-  for (const auto& [capacity, data] : impl_->free_blocks) {
-    ASAN_UNPOISON_MEMORY_REGION(data, capacity);
-    operator delete(data, alignment);
+  for (const auto& [capacity, block] : impl_->free_blocks) {
+    ASAN_UNPOISON_MEMORY_REGION(block.data, capacity);
+    operator delete(block.data, alignment);
   }
 }
 
 PooledBuffer BufferPool::take(size_t bytes) {
   const size_t capacity = block_capacity(bytes);
   PooledBuffer buffer;
+  buffer.taker_ = this_thread();
   {
     std::lock_guard lock(impl_->mutex);
     // A block up to twice as large as needed is better than a fresh one; a larger one is kept for larger messages.
-    const auto found = impl_->free_blocks.lower_bound(capacity);
+    auto found = impl_->free_blocks.lower_bound(capacity);
     if (found != impl_->free_blocks.end() && found->first <= 2 * capacity) {
-      buffer.data_ = found->second;
+      // One that this thread had lies in the caches of its core, if it lies in any; from another core's it would come slowly.
+      const auto [first, last] = impl_->free_blocks.equal_range(found->first);
+      const auto own = std::find_if(first, last, [&](const auto& entry) { return entry.second.taker == buffer.taker_; });
+      if (own != last) found = own;
+      buffer.data_ = found->second.data;
       buffer.capacity_ = found->first;
       impl_->free_bytes -= found->first;
       impl_->free_blocks.erase(found);
@@ -83,11 +102,11 @@ PooledBuffer BufferPool::take(size_t bytes) {
   return buffer;
 }
 
-void BufferPool::give_back(uint8_t* data, size_t capacity) noexcept {
+void BufferPool::give_back(uint8_t* data, size_t capacity, const void* taker) noexcept {
   try {
     std::lock_guard lock(impl_->mutex);
     if (impl_->free_bytes + capacity <= impl_->keep_bytes) {
-      impl_->free_blocks.emplace(capacity, data);
+      impl_->free_blocks.emplace_hint(impl_->free_blocks.lower_bound(capacity), capacity, FreeBlock{data, taker});
       impl_->free_bytes += capacity;
       // What waits for reuse is as good as freed.
       ASAN_POISON_MEMORY_REGION(data, capacity);
@@ -106,7 +125,7 @@ size_t BufferPool::kept_bytes() const {
 }
 
 PooledBuffer::~PooledBuffer() {
-  if (data_ != nullptr) pool_->give_back(data_, capacity_);
+  if (data_ != nullptr) pool_->give_back(data_, capacity_, taker_);
 }
 
 }  // namespace stemline

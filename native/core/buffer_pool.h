@@ -47,12 +47,15 @@ class PooledBuffer {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
+    std::swap(taker_, other.taker_);
   }
 
   std::shared_ptr<BufferPool> pool_;
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
   size_t capacity_ = 0;
+  // Stands for the thread that took it.
+  const void* taker_ = nullptr;
 };
 
 // Thread-safe. Keeps at most `keep_bytes` of returned blocks; what is beyond goes back to the system.
@@ -63,7 +66,8 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  // A block of at least `bytes`, contents undefined; size() is `bytes`. Throws std::bad_alloc.
+  // A block of at least `bytes`, contents undefined; size() is `bytes`. Throws std::bad_alloc. Of blocks that fit alike, one
+  // that this thread had before, and of those the last to come back: it is likely to lie in the caches still.
   PooledBuffer take(size_t bytes);
 
   template <class T>
@@ -77,7 +81,7 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
  private:
   explicit BufferPool(size_t keep_bytes);
   friend class PooledBuffer;
-  void give_back(uint8_t* data, size_t capacity) noexcept;
+  void give_back(uint8_t* data, size_t capacity, const void* taker) noexcept;
 
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -64,6 +64,38 @@ TEST_CASE("a returned block is used again, for the same size and for a little le
   CHECK(pool->kept_bytes() == kept);
 }
 
+TEST_CASE("of several blocks, the last to come back is used first") {
+  const auto pool = BufferPool::create(1 << 20);
+  std::vector<PooledBuffer> buffers;
+  for (size_t i = 0; i < 4; ++i) buffers.push_back(pool->take(100'000));
+  std::vector<const uint8_t*> returned;
+  while (!buffers.empty()) {
+    returned.push_back(buffers.back().data());
+    buffers.pop_back();
+  }
+  for (; !returned.empty(); returned.pop_back()) {
+    buffers.push_back(pool->take(100'000));
+    CHECK(buffers.back().data() == returned.back());
+  }
+}
+
+TEST_CASE("a thread gets a block that it had before, whoever gave it back") {
+  const auto pool = BufferPool::create(1 << 20);
+  PooledBuffer own = pool->take(100'000);
+  PooledBuffer others;
+  std::thread([&] { others = pool->take(100'000); }).join();
+  const uint8_t* const own_data = own.data();
+  const uint8_t* const others_data = others.data();
+  std::thread([block = std::move(own)] {}).join();
+  others = {};
+  CHECK(pool->kept_bytes() >= 200'000);
+  own = pool->take(100'000);
+  CHECK(own.data() == own_data);
+  // What others had is better than a fresh one.
+  others = pool->take(100'000);
+  CHECK(others.data() == others_data);
+}
+
 TEST_CASE("a pool keeps no more than its limit") {
   const auto pool = BufferPool::create(50'000);
   {
