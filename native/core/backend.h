@@ -42,12 +42,15 @@ struct CropWindow {
 
 // The window around the centre of mass of these sums, in float32 throughout; of no events, any.
 inline CropWindow window_around_own(const CroppedSums& sums, float half_rows, float half_columns, float limit) {
-  // Both divisions at once: they take most of the time.
+  // Both divisions at once, and all four sides. Sums are far below 2^63, which makes their conversion a single instruction.
   typedef double Pair __attribute__((vector_size(16)));
-  const double count = static_cast<double>(sums.count);
-  const Pair center = Pair{static_cast<double>(sums.row_sum), static_cast<double>(sums.column_sum)} / Pair{count, count};
+  typedef float Sides __attribute__((vector_size(16)));
+  const auto number = [](uint64_t sum) { return static_cast<double>(static_cast<int64_t>(sum)); };
+  const double count = number(sums.count);
+  const Pair center = Pair{number(sums.row_sum), number(sums.column_sum)} / Pair{count, count};
   const float row = static_cast<float>(center[0]), column = static_cast<float>(center[1]);
-  return {row - half_rows, row + half_rows, column - half_columns, column + half_columns, row, column, limit};
+  const Sides sides = Sides{row, row, column, column} + Sides{-half_rows, half_rows, -half_columns, half_columns};
+  return {sides[0], sides[1], sides[2], sides[3], row, column, limit};
 }
 
 // Frames up to this many pixels go through a backend's float32 division, which is exact below it; see
@@ -65,11 +68,13 @@ struct Backend {
   uint32_t (*sum_frames)(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
                          uint64_t pixels, FrameSums* sums);
 
-  // Sums of the events of each frame that its window keeps; frame i uses windows[i * window_stride] (stride 0 or 1).
-  // Returns as sum_frames.
-  uint32_t (*sum_cropped_frames)(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
-                                 uint64_t pixels, CropShape shape, const CropWindow* windows, size_t window_stride,
-                                 CroppedSums* sums);
+  // Sums of the events of each frame that the window keeps. Returns as sum_frames.
+  uint32_t (*sum_in_window)(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
+                            uint64_t pixels, CropShape shape, const CropWindow& window, CroppedSums* sums);
+
+  // The same with a window for each frame, made from what sum_frames said of it: the largest event is known.
+  void (*sum_in_windows)(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
+                         uint64_t pixels, CropShape shape, const CropWindow* windows, CroppedSums* sums);
 
   // CRC-32 (IEEE 802.3, as in zip) of `size` more bytes after those that gave `crc`; starts from 0.
   uint32_t (*crc32)(uint32_t crc, const uint8_t* bytes, size_t size);

@@ -187,8 +187,8 @@ class Partial {
     for (size_t first = 0; first < frames.size(); first += block_frames) {
       if (cancelled()) return cancelled_status();
       const size_t count = std::min(block_frames, frames.size() - first);
-      largest = std::max(largest, backend_.sum_cropped_frames(events_.bytes, event_ranges() + first, count, header_.frame_columns,
-                                                              header_.frame_pixels(), options_.crop_shape, &window, 0, block));
+      largest = std::max(largest, backend_.sum_in_window(events_.bytes, event_ranges() + first, count, header_.frame_columns,
+                                                         header_.frame_pixels(), options_.crop_shape, window, block));
       for (size_t i = 0; i < count; ++i) add(block[i], sums_of(frames[first + i]));
     }
     return {};
@@ -217,8 +217,8 @@ class Partial {
     size_t queued = 0;
     const auto crop_queued = [&] {
       if (queued == 0) return;
-      backend_.sum_cropped_frames(events_.bytes, ranges, queued, header_.frame_columns, header_.frame_pixels(), options_.crop_shape,
-                                  windows, 1, block);
+      backend_.sum_in_windows(events_.bytes, ranges, queued, header_.frame_columns, header_.frame_pixels(), options_.crop_shape,
+                              windows, block);
       for (size_t i = 0; i < queued; ++i) add(block[i], cropped[positions[i]]);
       queued = 0;
     };

@@ -131,8 +131,12 @@ std::string compare_cropped(const Backend& backend, const Frames& frames, uint32
     expected.push_back(sums);
   }
   return compare(frames, expected, largest_event(frames), spare_bytes, [&](const uint8_t* events, CroppedSums* sums) {
-    return backend.sum_cropped_frames(events, frames.ranges.data(), frames.ranges.size(), columns, pixels, shape,
-                                      windows.data(), stride, sums);
+    const auto arguments = [&](auto sum, const auto& window) {
+      return sum(events, frames.ranges.data(), frames.ranges.size(), columns, pixels, shape, window, sums);
+    };
+    if (stride == 0) return arguments(backend.sum_in_window, windows[0]);
+    arguments(backend.sum_in_windows, windows.data());
+    return largest_event(frames);
   });
 }
 
@@ -267,16 +271,19 @@ TEST_CASE("no frames and null pointers") {
   for_each_backend([](const Backend& backend) {
     const CropWindow window{};
     CHECK(backend.sum_frames(nullptr, nullptr, 0, 576, 576 * 576, nullptr) == 0);
-    CHECK(backend.sum_cropped_frames(nullptr, nullptr, 0, 576, 576 * 576, CropShape::box, &window, 0, nullptr) == 0);
-    CHECK(backend.sum_cropped_frames(nullptr, nullptr, 0, 576, 576 * 576, CropShape::disk, &window, 0, nullptr) == 0);
+    CHECK(backend.sum_in_window(nullptr, nullptr, 0, 576, 576 * 576, CropShape::box, window, nullptr) == 0);
+    CHECK(backend.sum_in_window(nullptr, nullptr, 0, 576, 576 * 576, CropShape::disk, window, nullptr) == 0);
     for (const size_t count : {1, 4, 16, 19}) {
       const std::vector<EventRange> empty(count);
       std::vector<FrameSums> sums(count, FrameSums{1, 2});
       std::vector<CroppedSums> cropped(count, CroppedSums{1, 2, 3});
       CHECK(backend.sum_frames(nullptr, empty.data(), count, 576, 576 * 576, sums.data()) == 0);
-      CHECK(backend.sum_cropped_frames(nullptr, empty.data(), count, 576, 576 * 576, CropShape::disk, &window, 0,
-                                       cropped.data()) == 0);
+      CHECK(backend.sum_in_window(nullptr, empty.data(), count, 576, 576 * 576, CropShape::disk, window, cropped.data()) == 0);
+      const std::vector<CropWindow> windows(count);
+      std::vector<CroppedSums> windowed(count, CroppedSums{1, 2, 3});
+      backend.sum_in_windows(nullptr, empty.data(), count, 576, 576 * 576, CropShape::box, windows.data(), windowed.data());
       for (size_t f = 0; f < count; ++f) {
+        CHECK(text_of(windowed[f]) == text_of(CroppedSums{}));
         CHECK(text_of(sums[f]) == text_of(FrameSums{}));
         CHECK(text_of(cropped[f]) == text_of(CroppedSums{}));
       }
@@ -297,7 +304,7 @@ class RowComparison {
     const uint8_t* const events = reinterpret_cast<const uint8_t*>(indices.data());
     const CropWindow all{-1, 1e9f, -1, 1e9f, 0, 0, 1e30f};
     backend.sum_frames(events, ranges_.data(), count, columns, pixels, sums_.data());
-    backend.sum_cropped_frames(events, ranges_.data(), count, columns, pixels, CropShape::box, &all, 0, cropped_.data());
+    backend.sum_in_window(events, ranges_.data(), count, columns, pixels, CropShape::box, all, cropped_.data());
     const uint32_t* index = indices.data();
     const FrameSums* sums = sums_.data();
     const CroppedSums* cropped = cropped_.data();
@@ -546,7 +553,7 @@ TEST_CASE("an event outside the frame is seen among many frames") {
       CHECK(backend.sum_frames(bytes, frames.ranges.data(), 200, columns, pixels, sums.data()) == bad);
       const CropWindow window{10, 20, 10, 20, 15, 15, 25};
       for (const CropShape shape : {CropShape::box, CropShape::disk}) {
-        CHECK(backend.sum_cropped_frames(bytes, frames.ranges.data(), 200, columns, pixels, shape, &window, 0, cropped.data()) ==
+        CHECK(backend.sum_in_window(bytes, frames.ranges.data(), 200, columns, pixels, shape, window, cropped.data()) ==
               bad);
       }
     });
@@ -650,8 +657,8 @@ TEST_CASE("an event outside the frame is seen wherever it lies") {
           const uint8_t* const bytes = events.span().data();
           CHECK(backend.sum_frames(bytes, frames.ranges.data(), count, columns, pixels, sums.data()) == bad);
           for (const CropShape shape : {CropShape::box, CropShape::disk}) {
-            CHECK(backend.sum_cropped_frames(bytes, frames.ranges.data(), count, columns, pixels, shape, &window, 0,
-                                             cropped.data()) == bad);
+            CHECK(backend.sum_in_window(bytes, frames.ranges.data(), count, columns, pixels, shape, window, cropped.data()) ==
+                  bad);
           }
         }
       }
@@ -715,9 +722,9 @@ TEST_CASE("a box is open below and closed above, a disk is closed") {
     CroppedSums sums;
     const CropWindow window{4, 8, 4, 8, 6, 6, 4};
     const uint8_t* const events = frames.bytes().data();
-    backend.sum_cropped_frames(events, frames.ranges.data(), 1, 10, 100, CropShape::box, &window, 0, &sums);
+    backend.sum_in_window(events, frames.ranges.data(), 1, 10, 100, CropShape::box, window, &sums);
     CHECK(text_of(sums) == text_of(CroppedSums{6 + 8 + 6, 6 + 8 + 8, 3}));
-    backend.sum_cropped_frames(events, frames.ranges.data(), 1, 10, 100, CropShape::disk, &window, 0, &sums);
+    backend.sum_in_window(events, frames.ranges.data(), 1, 10, 100, CropShape::disk, window, &sums);
     CHECK(text_of(sums) == text_of(CroppedSums{6 + 4 + 6, 6 + 6 + 8, 3}));
   });
 }

@@ -54,7 +54,7 @@ bool supported() {
 }
 }  // namespace
 
-const Backend avx2_backend = {"avx2", supported, avx2::sum_frames, avx2::sum_cropped_frames, avx2::crc32, avx2::copy_crc32};
+const Backend avx2_backend = {"avx2", supported, avx2::sum_frames, avx2::sum_in_window, avx2::sum_in_windows, avx2::crc32, avx2::copy_crc32};
 
 }  // namespace stemline
 

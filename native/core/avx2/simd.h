@@ -60,7 +60,6 @@ inline F32 u32_to_f32(U32 v) { return _mm256_cvtepi32_ps(v); }
 inline U32 f32_bits(F32 v) { return _mm256_castps_si256(v); }
 
 inline F32 f32_set(float value) { return _mm256_set1_ps(value); }
-inline F32 f32_load(const float* at) { return _mm256_load_ps(at); }
 // b where one of them is no number.
 inline F32 f32_min(F32 a, F32 b) { return _mm256_min_ps(a, b); }
 inline F32 f32_max(F32 a, F32 b) { return _mm256_max_ps(a, b); }
@@ -114,4 +113,20 @@ inline U32 u32_add_quads(U32 a, U32 b, U32 c, U32 d) {
 // Of vectors from u32_add_quads: lane i of the result is the sum of all lanes of the vector 4 * (i / 4) + i % 4.
 inline U32 u32_add_blocks(const U32 (&q)[lanes / 4]) {
   return _mm256_add_epi32(_mm256_permute2x128_si256(q[0], q[1], 0x20), _mm256_permute2x128_si256(q[0], q[1], 0x31));
+}
+
+// Lane i of columns[k]: from[i * pitch + k].
+inline void f32_load_columns(const float* from, size_t pitch, F32 (&columns)[4]) {
+  // In each block of four lanes a 4 x 4 transposition.
+  __m256 rows[4];
+#pragma GCC unroll 4
+  for (uint32_t k = 0; k < 4; ++k) {
+    rows[k] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + k * pitch)), _mm_loadu_ps(from + (4 + k) * pitch), 1);
+  }
+  const __m256d low_01 = _mm256_castps_pd(_mm256_unpacklo_ps(rows[0], rows[1])), low_23 = _mm256_castps_pd(_mm256_unpacklo_ps(rows[2], rows[3]));
+  const __m256d high_01 = _mm256_castps_pd(_mm256_unpackhi_ps(rows[0], rows[1])), high_23 = _mm256_castps_pd(_mm256_unpackhi_ps(rows[2], rows[3]));
+  columns[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(low_01, low_23));
+  columns[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low_01, low_23));
+  columns[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high_01, high_23));
+  columns[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high_01, high_23));
 }

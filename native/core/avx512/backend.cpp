@@ -55,7 +55,7 @@ bool supported() {
 }
 }  // namespace
 
-const Backend avx512_backend = {"avx512", supported, avx512::sum_frames, avx512::sum_cropped_frames, avx512::crc32, avx512::copy_crc32};
+const Backend avx512_backend = {"avx512", supported, avx512::sum_frames, avx512::sum_in_window, avx512::sum_in_windows, avx512::crc32, avx512::copy_crc32};
 
 }  // namespace stemline
 

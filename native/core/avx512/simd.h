@@ -54,7 +54,6 @@ inline F32 u32_to_f32(U32 v) { return _mm512_maskz_cvtepi32_ps(0xffff, v); }
 inline U32 f32_bits(F32 v) { return _mm512_castps_si512(v); }
 
 inline F32 f32_set(float value) { return _mm512_set1_ps(value); }
-inline F32 f32_load(const float* at) { return _mm512_load_ps(at); }
 // b where one of them is no number.
 inline F32 f32_min(F32 a, F32 b) { return _mm512_maskz_min_ps(0xffff, a, b); }
 inline F32 f32_max(F32 a, F32 b) { return _mm512_maskz_max_ps(0xffff, a, b); }
@@ -117,4 +116,27 @@ inline U32 u32_add_blocks(const U32 (&q)[lanes / 4]) {
   const U32 q01 = _mm512_add_epi32(_mm512_maskz_shuffle_i32x4(0xffff, q[0], q[1], 0x88), _mm512_maskz_shuffle_i32x4(0xffff, q[0], q[1], 0xdd));
   const U32 q23 = _mm512_add_epi32(_mm512_maskz_shuffle_i32x4(0xffff, q[2], q[3], 0x88), _mm512_maskz_shuffle_i32x4(0xffff, q[2], q[3], 0xdd));
   return _mm512_add_epi32(_mm512_maskz_shuffle_i32x4(0xffff, q01, q23, 0x88), _mm512_maskz_shuffle_i32x4(0xffff, q01, q23, 0xdd));
+}
+
+inline __m512d f32_unpack_low(__m512 a, __m512 b) { return _mm512_castps_pd(_mm512_maskz_unpacklo_ps(0xffff, a, b)); }
+inline __m512d f32_unpack_high(__m512 a, __m512 b) { return _mm512_castps_pd(_mm512_maskz_unpackhi_ps(0xffff, a, b)); }
+
+// Lane i of columns[k]: from[i * pitch + k].
+inline void f32_load_columns(const float* from, size_t pitch, F32 (&columns)[4]) {
+  // In each block of four lanes a 4 x 4 transposition.
+  __m512 rows[4];
+#pragma GCC unroll 4
+  for (uint32_t k = 0; k < 4; ++k) {
+    const float* const row = from + k * pitch;
+    rows[k] = _mm512_castps128_ps512(_mm_loadu_ps(row));
+    rows[k] = _mm512_maskz_insertf32x4(0xffff, rows[k], _mm_loadu_ps(row + 4 * pitch), 1);
+    rows[k] = _mm512_maskz_insertf32x4(0xffff, rows[k], _mm_loadu_ps(row + 8 * pitch), 2);
+    rows[k] = _mm512_maskz_insertf32x4(0xffff, rows[k], _mm_loadu_ps(row + 12 * pitch), 3);
+  }
+  const __m512d low_01 = f32_unpack_low(rows[0], rows[1]), low_23 = f32_unpack_low(rows[2], rows[3]);
+  const __m512d high_01 = f32_unpack_high(rows[0], rows[1]), high_23 = f32_unpack_high(rows[2], rows[3]);
+  columns[0] = _mm512_castpd_ps(_mm512_maskz_unpacklo_pd(0xff, low_01, low_23));
+  columns[1] = _mm512_castpd_ps(_mm512_maskz_unpackhi_pd(0xff, low_01, low_23));
+  columns[2] = _mm512_castpd_ps(_mm512_maskz_unpacklo_pd(0xff, high_01, high_23));
+  columns[3] = _mm512_castpd_ps(_mm512_maskz_unpackhi_pd(0xff, high_01, high_23));
 }

@@ -54,14 +54,12 @@ inline constexpr uint32_t steps_of_a_lone_frame = 10;
 // Number of events of each frame of a group, in short.
 struct GroupShape {
   uint32_t longest = 0;
-  uint32_t shortest = UINT32_MAX;
   uint32_t total = 0;
 
   explicit GroupShape(const EventRange* frames) {
     for (uint32_t f = 0; f < lanes; ++f) {
       const uint32_t count = frames[f].count;
       longest = count > longest ? count : longest;
-      shortest = count < shortest ? count : shortest;
       total += count;
     }
   }
@@ -72,19 +70,21 @@ struct GroupShape {
     return longest > 0 && longest <= longest_in_group && longest <= most_events &&
            longest <= total / lanes + steps_of_a_lone_frame * lanes;
   }
-
-  uint32_t full_steps() const { return shortest / lanes; }
-  uint32_t steps() const { return (longest + lanes - 1) / lanes; }
 };
 
-// Visits the events of four frames, side by side so that their sums do not wait for each other: `full_steps` whole
-// vectors, then partly valid ones up to `steps`. All frames of a group take as many steps as the longest, so that the
-// loops' lengths are the same for all.
+// Visits the events of four frames, side by side so that their sums do not wait for each other: as many whole vectors as the
+// shortest has, then partly valid ones up to the end of the longest.
 template <class Whole, class Part>
-inline void visit_quad(const uint8_t* events, const EventRange* frames, uint32_t full_steps, uint32_t steps, Whole whole,
-                       Part part) {
+inline void visit_quad(const uint8_t* events, const EventRange* frames, Whole whole, Part part) {
   const uint8_t* at[4];
-  for (uint32_t k = 0; k < 4; ++k) at[k] = events + 4 * frames[k].begin;
+  uint32_t longest = 0, shortest = UINT32_MAX;
+  for (uint32_t k = 0; k < 4; ++k) {
+    const uint32_t count = frames[k].count;
+    at[k] = events + 4 * frames[k].begin;
+    longest = count > longest ? count : longest;
+    shortest = count < shortest ? count : shortest;
+  }
+  const uint32_t full_steps = shortest / lanes, steps = (longest + lanes - 1) / lanes;
   size_t offset = 0;
   for (uint32_t step = 0; step < full_steps; ++step, offset += 4 * lanes) {
 #pragma GCC unroll 4
@@ -461,15 +461,15 @@ struct BoxTest {
     alignas(64) uint32_t first[lanes], last[lanes], end[lanes];
 
     Bounds(const CropWindow* windows, uint32_t count, const CropFrame& frame) {
-      alignas(64) float low_row[lanes] = {}, high_row[lanes] = {}, low_column[lanes] = {}, high_column[lanes] = {};
-      for (uint32_t i = 0; i < count; ++i) {
-        low_row[i] = windows[i].low_row;
-        high_row[i] = windows[i].high_row;
-        low_column[i] = windows[i].low_column;
-        high_column[i] = windows[i].high_column;
+      CropWindow few[lanes];
+      if (count < lanes) {
+        for (uint32_t i = 0; i < lanes; ++i) few[i] = windows[i < count ? i : 0];
+        windows = few;
       }
-      const SideRange rows(f32_load(low_row), f32_load(high_row), frame.rows);
-      const SideRange columns(f32_load(low_column), f32_load(high_column), frame.columns);
+      // low_row, high_row, low_column, high_column
+      F32 sides[4];
+      f32_load_columns(&windows->low_row, sizeof(CropWindow) / sizeof(float), sides);
+      const SideRange rows(sides[0], sides[1], frame.rows), columns(sides[2], sides[3], frame.columns);
       const U32 pitch = u32_set(frame.columns), one = u32_set(1), most = u32_set(UINT32_MAX), bias = u32_set(order_bias);
       const auto unless_empty = [&](U32 value, U32 otherwise) {
         return u32_select(rows.any(), u32_select(columns.any(), value, otherwise), otherwise);
@@ -560,9 +560,14 @@ struct CroppedLanes {
   }
 };
 
-template <class Test>
+// Takes the place of Largest where that is known.
+struct NoLargest {
+  void see(uint32_t, U32) {}
+};
+
+template <class Test, class Seen>
 inline void sum_cropped_frame(const uint8_t* events, uint32_t count, const CropFrame& frame, uint32_t most_events,
-                              const Test& test, Largest& largest, CroppedSums& sums) {
+                              const Test& test, Seen& largest, CroppedSums& sums) {
   sums = CroppedSums{};
   while (count > 0) {
     const uint32_t part_events = count < most_events ? count : most_events;
@@ -628,8 +633,8 @@ inline void sum_cropped_run(const uint8_t* events, const EventRange* frames, con
 
 // Crops `lanes` frames at once, each in its own window: lane-wise sums of each frame, then one transposing addition.
 template <class Test>
-inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, uint32_t full_steps, uint32_t steps,
-                              const CropFrame& frame, const CropWindow* windows, Largest& largest, CroppedSums* sums) {
+inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, const CropFrame& frame, const CropWindow* windows,
+                              CroppedSums* sums) {
   U32 index_quads[lanes / 4];
   U32 row_quads[lanes / 4];
   const typename Test::Bounds bounds(windows, lanes, frame);
@@ -638,15 +643,8 @@ inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, u
     const Test tests[4] = {Test(bounds, 4 * q, frame), Test(bounds, 4 * q + 1, frame), Test(bounds, 4 * q + 2, frame),
                            Test(bounds, 4 * q + 3, frame)};
     visit_quad(
-        events, frames + 4 * q, full_steps, steps,
-        [&](uint32_t k, U32 index) {
-          largest.see(k, index);
-          quad[k].add(index, mask_all(), tests[k], frame);
-        },
-        [&](uint32_t k, U32 index, Mask valid) {
-          largest.see(k, index);
-          quad[k].add(index, valid, tests[k], frame);
-        });
+        events, frames + 4 * q, [&](uint32_t k, U32 index) { quad[k].add(index, mask_all(), tests[k], frame); },
+        [&](uint32_t k, U32 index, Mask valid) { quad[k].add(index, valid, tests[k], frame); });
     index_quads[q] = u32_add_quads(quad[0].index_sum, quad[1].index_sum, quad[2].index_sum, quad[3].index_sum);
     row_quads[q] = u32_add_quads(quad[0].row_bits, quad[1].row_bits, quad[2].row_bits, quad[3].row_bits);
   }
@@ -655,9 +653,9 @@ inline void sum_cropped_group(const uint8_t* events, const EventRange* frames, u
 
 // All frames in one window.
 template <class Test>
-inline uint32_t sum_in_window(const uint8_t* events, const EventRange* frames, size_t frame_count, const CropFrame& frame,
-                              uint32_t most_events, const CropWindow* window, CroppedSums* sums) {
-  const Test test = test_of<Test>(*window, frame);
+inline uint32_t sum_in_window_by(const uint8_t* events, const EventRange* frames, size_t frame_count, const CropFrame& frame,
+                                 uint32_t most_events, const CropWindow& window, CroppedSums* sums) {
+  const Test test = test_of<Test>(window, frame);
   const uint32_t most_in_run = most_events < longest_cropped_in_run ? most_events : longest_cropped_in_run;
   Largest largest;
   for (size_t f = 0; f < frame_count;) {
@@ -675,42 +673,42 @@ inline uint32_t sum_in_window(const uint8_t* events, const EventRange* frames, s
 
 // Each frame in a window of its own.
 template <class Test>
-inline uint32_t sum_in_windows(const uint8_t* events, const EventRange* frames, size_t frame_count, const CropFrame& frame,
-                               uint32_t most_events, const CropWindow* windows, CroppedSums* sums) {
-  Largest largest;
+inline void sum_in_windows_by(const uint8_t* events, const EventRange* frames, size_t frame_count, const CropFrame& frame,
+                              uint32_t most_events, const CropWindow* windows, CroppedSums* sums) {
+  NoLargest unseen;
   const auto one_by_one = [&](size_t f, size_t end) {
     for (; f < end; ++f) {
-      sum_cropped_frame(events + 4 * frames[f].begin, frames[f].count, frame, most_events, test_of<Test>(windows[f], frame), largest,
+      sum_cropped_frame(events + 4 * frames[f].begin, frames[f].count, frame, most_events, test_of<Test>(windows[f], frame), unseen,
                         sums[f]);
     }
   };
   size_t f = 0;
   for (; f + lanes <= frame_count; f += lanes) {
-    const GroupShape shape(frames + f);
-    if (shape.worth_it(most_events)) {
-      sum_cropped_group<Test>(events, frames + f, shape.full_steps(), shape.steps(), frame, windows + f, largest, sums + f);
+    if (GroupShape(frames + f).worth_it(most_events)) {
+      sum_cropped_group<Test>(events, frames + f, frame, windows + f, sums + f);
     } else {
       one_by_one(f, f + lanes);
     }
   }
   one_by_one(f, frame_count);
-  return largest.all();
 }
 
-inline uint32_t sum_cropped_frames(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
-                                   uint64_t pixels, CropShape shape, const CropWindow* windows, size_t window_stride,
-                                   CroppedSums* sums) {
-  if (!is_fast(columns, pixels)) {
-    return scalar_backend.sum_cropped_frames(events, frames, frame_count, columns, pixels, shape, windows, window_stride,
-                                             sums);
-  }
-  if (frame_count == 0) return 0;
+inline uint32_t sum_in_window(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns, uint64_t pixels,
+                              CropShape shape, const CropWindow& window, CroppedSums* sums) {
+  if (!is_fast(columns, pixels)) return scalar_backend.sum_in_window(events, frames, frame_count, columns, pixels, shape, window, sums);
   const CropFrame frame(columns, pixels);
-  const uint32_t most_events = cropped_without_overflow(columns, pixels);
-  const auto run = [&]<class Test>(std::type_identity<Test>) {
-    const auto sum = window_stride == 0 ? sum_in_window<Test> : sum_in_windows<Test>;
-    return sum(events, frames, frame_count, frame, most_events, windows, sums);
-  };
-  if (shape == CropShape::disk) return run(std::type_identity<DiskTest>());
-  return frame.step == 0 ? run(std::type_identity<FloatBoxTest>()) : run(std::type_identity<BoxTest>());
+  const auto sum = shape == CropShape::disk ? sum_in_window_by<DiskTest>
+                   : frame.step == 0        ? sum_in_window_by<FloatBoxTest>
+                                            : sum_in_window_by<BoxTest>;
+  return sum(events, frames, frame_count, frame, cropped_without_overflow(columns, pixels), window, sums);
+}
+
+inline void sum_in_windows(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns, uint64_t pixels,
+                           CropShape shape, const CropWindow* windows, CroppedSums* sums) {
+  if (!is_fast(columns, pixels)) return scalar_backend.sum_in_windows(events, frames, frame_count, columns, pixels, shape, windows, sums);
+  const CropFrame frame(columns, pixels);
+  const auto sum = shape == CropShape::disk ? sum_in_windows_by<DiskTest>
+                   : frame.step == 0        ? sum_in_windows_by<FloatBoxTest>
+                                            : sum_in_windows_by<BoxTest>;
+  sum(events, frames, frame_count, frame, cropped_without_overflow(columns, pixels), windows, sums);
 }

@@ -63,7 +63,7 @@ bool supported() { return (getauxval(AT_HWCAP) & (1ul << 7)) != 0; }
 
 namespace stemline {
 
-const Backend neon_backend = {"neon", neon::supported, neon::sum_frames, neon::sum_cropped_frames, neon::crc32, neon::copy_crc32};
+const Backend neon_backend = {"neon", neon::supported, neon::sum_frames, neon::sum_in_window, neon::sum_in_windows, neon::crc32, neon::copy_crc32};
 
 }  // namespace stemline
 

@@ -58,7 +58,6 @@ inline F32 u32_to_f32(U32 v) { return vcvtq_f32_u32(v); }
 inline U32 f32_bits(F32 v) { return vreinterpretq_u32_f32(v); }
 
 inline F32 f32_set(float value) { return vdupq_n_f32(value); }
-inline F32 f32_load(const float* at) { return vld1q_f32(at); }
 // b where one of them is no number.
 inline F32 f32_min(F32 a, F32 b) { return vminnmq_f32(a, b); }
 inline F32 f32_max(F32 a, F32 b) { return vmaxnmq_f32(a, b); }
@@ -94,3 +93,13 @@ inline U32 u32_add_quads(U32 a, U32 b, U32 c, U32 d) { return vpaddq_u32(vpaddq_
 
 // Of vectors from u32_add_quads: lane i of the result is the sum of all lanes of the vector 4 * (i / 4) + i % 4.
 inline U32 u32_add_blocks(const U32 (&q)[lanes / 4]) { return q[0]; }
+
+// Lane i of columns[k]: from[i * pitch + k].
+inline void f32_load_columns(const float* from, size_t pitch, F32 (&columns)[4]) {
+  const float32x4x2_t a = vtrnq_f32(vld1q_f32(from), vld1q_f32(from + pitch));
+  const float32x4x2_t b = vtrnq_f32(vld1q_f32(from + 2 * pitch), vld1q_f32(from + 3 * pitch));
+  columns[0] = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
+  columns[1] = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
+  columns[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
+  columns[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
+}

@@ -41,26 +41,40 @@ bool keeps(CropShape shape, const CropWindow& window, float row, float column) {
   return row_distance * row_distance + column_distance * column_distance <= window.limit;
 }
 
-uint32_t sum_cropped_frames(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns,
-                            uint64_t, CropShape shape, const CropWindow* windows, size_t window_stride, CroppedSums* sums) {
+// The sums of one frame. Returns the largest event seen.
+uint32_t sum_cropped_frame(const uint8_t* at, uint32_t event_count, uint32_t columns, CropShape shape, const CropWindow& window,
+                           CroppedSums& sums) {
+  uint32_t largest = 0;
+  CroppedSums frame;
+  for (uint32_t i = 0; i < event_count; ++i, at += 4) {
+    const uint32_t event = load_event(at);
+    largest = event > largest ? event : largest;
+    const uint32_t row = event / columns;
+    const uint32_t column = event - row * columns;
+    const uint32_t kept = keeps(shape, window, static_cast<float>(row), static_cast<float>(column)) ? 1 : 0;
+    frame.row_sum += row * kept;
+    frame.column_sum += column * kept;
+    frame.count += kept;
+  }
+  sums = frame;
+  return largest;
+}
+
+uint32_t sum_in_window(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns, uint64_t,
+                       CropShape shape, const CropWindow& window, CroppedSums* sums) {
   uint32_t largest = 0;
   for (size_t f = 0; f < frame_count; ++f) {
-    CroppedSums frame;
-    const CropWindow& window = windows[f * window_stride];
-    const uint8_t* at = events + 4 * frames[f].begin;
-    for (uint32_t i = 0; i < frames[f].count; ++i, at += 4) {
-      const uint32_t event = load_event(at);
-      largest = event > largest ? event : largest;
-      const uint32_t row = event / columns;
-      const uint32_t column = event - row * columns;
-      const uint32_t kept = keeps(shape, window, static_cast<float>(row), static_cast<float>(column)) ? 1 : 0;
-      frame.row_sum += row * kept;
-      frame.column_sum += column * kept;
-      frame.count += kept;
-    }
-    sums[f] = frame;
+    const uint32_t in_frame = sum_cropped_frame(events + 4 * frames[f].begin, frames[f].count, columns, shape, window, sums[f]);
+    largest = in_frame > largest ? in_frame : largest;
   }
   return largest;
+}
+
+void sum_in_windows(const uint8_t* events, const EventRange* frames, size_t frame_count, uint32_t columns, uint64_t,
+                    CropShape shape, const CropWindow* windows, CroppedSums* sums) {
+  for (size_t f = 0; f < frame_count; ++f) {
+    sum_cropped_frame(events + 4 * frames[f].begin, frames[f].count, columns, shape, windows[f], sums[f]);
+  }
 }
 
 // crc_tables[k][b]: the CRC of byte b followed by k zero bytes.
@@ -99,6 +113,6 @@ uint32_t copy_crc32(uint32_t crc, uint8_t* to, const uint8_t* bytes, size_t size
 
 }  // namespace
 
-const Backend scalar_backend = {"scalar", [] { return true; }, sum_frames, sum_cropped_frames, crc32, copy_crc32};
+const Backend scalar_backend = {"scalar", [] { return true; }, sum_frames, sum_in_window, sum_in_windows, crc32, copy_crc32};
 
 }  // namespace stemline

@@ -121,7 +121,7 @@ class Kernel {
       const EventRange* const frames = ranges.data() + first;
       largest = std::max(largest, crop_ == Crop::none      ? sum_plain(frames, count)
                                   : crop_ == Crop::own_box ? sum_around_own(frames, count)
-                                                           : sum_cropped(frames, count, &fixed_window_, 0));
+                                                           : sum_cropped(frames, count));
       store(first, count);
     }
     return largest;
@@ -134,21 +134,24 @@ class Kernel {
     return largest;
   }
 
-  uint32_t sum_cropped(const EventRange* frames, size_t count, const CropWindow* windows, size_t stride) {
-    const uint32_t largest = backend_.sum_cropped_frames(
-        message_->data(), frames, count, message_->plan.frame_side, message_->pixels(),
-        crop_ == Crop::disk ? CropShape::disk : CropShape::box, windows, stride, cropped_);
+  uint32_t sum_cropped(const EventRange* frames, size_t count) {
+    const uint32_t largest =
+        backend_.sum_in_window(message_->data(), frames, count, message_->plan.frame_side, message_->pixels(),
+                               crop_ == Crop::disk ? CropShape::disk : CropShape::box, fixed_window_, cropped_);
     keep(cropped_);
     return largest;
   }
 
   uint32_t sum_around_own(const EventRange* frames, size_t count) {
-    sum_plain(frames, count);
+    const uint32_t largest = sum_plain(frames, count);
     for (size_t i = 0; i < count; ++i) {
       const uint64_t rows = plain_[i].row_sum, columns = plain_[i].index_sum - message_->plan.frame_side * rows;
       own_windows_[i] = window_around_own({rows, columns, frames[i].count}, half_rows, half_columns, fixed_window_.limit);
     }
-    return sum_cropped(frames, count, own_windows_, 1);
+    backend_.sum_in_windows(message_->data(), frames, count, message_->plan.frame_side, message_->pixels(), CropShape::box,
+                            own_windows_, cropped_);
+    keep(cropped_);
+    return largest;
   }
 
   const Backend& backend_;
