@@ -1,6 +1,5 @@
 #include "connection.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -22,8 +21,9 @@ std::optional<Connection> Connection::of(int descriptor) {
 }
 
 void Connection::cut() const {
-  // One of our own stays what it is while we look at it.
-  const int held = fcntl(descriptor_, F_DUPFD_CLOEXEC, 0);
+  // One of our own stays what it is while we look at it. (fcntl, which could close it in child processes, needs a newer C
+  // library; a child that has it too does not keep the connection up.)
+  const int held = dup(descriptor_);
   if (held < 0) return;
   if (const auto now = of(held); now && now->local_ == local_ && now->peer_ == peer_) shutdown(held, SHUT_RDWR);
   ::close(held);
