@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <new>
 
@@ -23,6 +24,9 @@ constexpr int keepalive_count = 3;
 
 // What sockets get that nobody has closed when their thread ends.
 constexpr int linger_at_end_ms = 100;
+
+// What the library waits beyond our deadline.
+constexpr int library_grace_ms = 3000;
 
 constexpr int monitored_events =
     event_connect_retried | event_accepted | event_disconnected | event_monitor_stopped | event_handshake_succeeded;
@@ -301,11 +305,12 @@ void Pump::try_send(uint32_t number, Socket& socket) {
 
 void Pump::close_now(uint32_t number, Socket& socket, int linger_ms) {
   if (socket.socket == nullptr) return;
-  // For as long as it takes: the library is never to give up by itself. libzmq 4.3.5 does that by dropping what waits, and
-  // aborts the process if the peer disconnects at that moment when part of a message has left (clean_pipes in its
-  // session_base.cpp cannot read the rest). A connection that is cut ends like any other.
-  constexpr int forever = -1;
-  library_.setsockopt(socket.socket, option_linger, &forever, sizeof forever);
+  // Longer than we wait, so that the library has nothing to give up. libzmq 4.3.5 does that by dropping what waits, and aborts the
+  // process if the peer disconnects at that moment when part of a message has left (clean_pipes in its session_base.cpp
+  // cannot read the rest). A connection that is cut ends like any other. Not for ever: where a peer disconnects just before the
+  // socket is closed, nobody is left to read what waits for it.
+  const int library_linger_ms = std::min(linger_ms, INT_MAX - library_grace_ms) + library_grace_ms;
+  library_.setsockopt(socket.socket, option_linger, &library_linger_ms, sizeof library_linger_ms);
   socket.deadline = Clock::now() + std::chrono::milliseconds(linger_ms);
   library_.close(socket.socket);
   socket.socket = nullptr;
