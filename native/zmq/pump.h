@@ -56,7 +56,7 @@ class Pump {
  public:
   // `wake` is called on the pump's thread when there are events for `take_events` where none were.
   Pump(const Library& library, std::function<void()> wake);
-  // Closes all sockets; what they have not sent within 100 ms is given up. Waits until that is done.
+  // Closes all sockets; what they have not sent within 100 ms is given up. Waits until that is done, at most 3 s more.
   ~Pump();
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
