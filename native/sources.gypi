@@ -14,16 +14,21 @@
       "native/core/avx2/backend.cpp",
       "native/core/avx512/backend.cpp",
       "native/core/batch_header.cpp",
+      "native/core/batch_sums.cpp",
       "native/core/buffer_pool.cpp",
       "native/core/center_of_mass_partial.cpp",
       "native/core/center_of_mass_reduce.cpp",
+      "native/core/com_arrays.cpp",
       "native/core/com_positions.cpp",
+      "native/core/event_counts.cpp",
       "native/core/events.cpp",
       "native/core/neon/backend.cpp",
       "native/core/npz.cpp",
       "native/core/registry.cpp",
       "native/core/scalar/backend.cpp",
-      "native/core/status.cpp"
+      "native/core/scan_analysis.cpp",
+      "native/core/status.cpp",
+      "native/core/virtual_detectors.cpp"
     ],
     "stemline_cuda_sources": ["native/cuda/devices.cu"],
     "stemline_addon_sources": [

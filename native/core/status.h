@@ -26,6 +26,7 @@ enum class StatusCode : uint8_t {
   size_mismatch,    // byte counts that do not add up
   scan_position,    // a frame outside the scan
   event_index,      // an event outside the detector
+  detector_shape,   // a virtual detector's mask of another shape than the frames
   unknown_format,   // a form of message, or a version of it, that is not read
   wrong_value,      // a result that contradicts the rest of its message
   npz_layout,       // an .npz of a layout that the fast reader leaves to the general one
