@@ -33,6 +33,7 @@
     "stemline_cuda_sources": ["native/cuda/devices.cu"],
     "stemline_addon_sources": [
       "native/napi/addon.cpp",
+      "native/napi/batch_call.cpp",
       "native/napi/center_of_mass_partial.cpp",
       "native/napi/center_of_mass_reduce.cpp",
       "native/napi/convert.cpp",
@@ -41,6 +42,7 @@
       "native/napi/error.cpp",
       "native/napi/job.cpp",
       "native/napi/native_bytes.cpp",
+      "native/napi/scan_analyzer.cpp",
       "native/napi/single_threaded.cpp",
       "native/napi/workers.cpp",
       "native/napi/zmq_sockets.cpp",

@@ -37,9 +37,18 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
   return text + ")";
 }
 
+// Counts that an analysis adds, of scan positions or of pixels.
+struct CountsView {
+  std::string_view name;
+  std::vector<uint64_t> shape;
+  const uint8_t* data;  // uint32
+  size_t size;
+};
+
 struct PartialArrays {
   const uint8_t* com = nullptr;    // float32 (2, rows, columns)
   const uint8_t* count = nullptr;  // uint32 (rows, columns), or absent
+  std::vector<CountsView> counts;
 };
 
 Status read_arrays(std::span<const uint8_t> data, const BatchHeader& header, const Backend& backend, PartialArrays& arrays) {
@@ -53,12 +62,27 @@ Status read_arrays(std::span<const uint8_t> data, const BatchHeader& header, con
   }
   arrays.com = view.data;
   if (Status status = find_npz_array(data, "count", "<u4", sizeof(uint32_t), backend, found, view); !status.ok()) return status;
-  if (!found) return {};
   const std::vector<uint64_t> count_shape{header.scan_rows, header.scan_columns};
-  if (view.shape != count_shape) {
-    return Status::error(StatusCode::npz_invalid, "array \"count\" has shape " + shape_text(view.shape) + ", expected " + shape_text(count_shape));
+  if (found) {
+    if (view.shape != count_shape) {
+      return Status::error(StatusCode::npz_invalid, "array \"count\" has shape " + shape_text(view.shape) + ", expected " + shape_text(count_shape));
+    }
+    arrays.count = view.data;
   }
-  arrays.count = view.data;
+
+  std::vector<std::string_view> names;
+  if (Status status = npz_names(data, names); !status.ok()) return status;
+  const std::vector<uint64_t> frame_shape{header.frame_rows, header.frame_columns};
+  for (const std::string_view name : names) {
+    const auto is_known = [name](const CountsView& known) { return known.name == name; };
+    if (name == "com" || name == "count" || std::any_of(arrays.counts.begin(), arrays.counts.end(), is_known)) continue;
+    const Status status = find_npz_array(data, name, "<u4", sizeof(uint32_t), backend, found, view);
+    // Whatever else a sender adds is none of ours.
+    if (status.code == StatusCode::npz_layout) continue;
+    if (!status.ok()) return status;
+    if (view.shape != count_shape && view.shape != frame_shape) continue;
+    arrays.counts.push_back({name, view.shape, view.data, static_cast<size_t>(view.shape[0] * view.shape[1])});
+  }
   return {};
 }
 
@@ -81,11 +105,40 @@ struct ComReducer::Scan {
   uint64_t positions_seen = 0;
   uint64_t messages = 0;
   uint64_t frames = 0;
+  // Sums of the counts of all messages, which have the same names and shapes.
+  struct Counts {
+    std::string name;
+    std::vector<uint64_t> shape;
+    std::vector<uint64_t> sums;
+  };
+  std::vector<Counts> counts;
   std::vector<BatchHeader> headers;  // of the messages, only while include_headers asks for them
 
   bool complete() const { return positions_seen == positions.size(); }
 
+  // Refuses a message with other counts than those so far.
+  Status check_counts(const std::vector<CountsView>& views) const {
+    const auto matches = [](const Counts& sum, const CountsView& view) { return sum.name == view.name && sum.shape == view.shape; };
+    if (messages == 0 || std::equal(counts.begin(), counts.end(), views.begin(), views.end(), matches)) return {};
+    const auto text = [](const auto& list) {
+      std::string all;
+      for (const auto& item : list) all += (all.empty() ? "" : ", ") + std::string(item.name) + " " + shape_text(item.shape);
+      return all.empty() ? std::string("none") : all;
+    };
+    return Status::error(StatusCode::scan_changed, "scan " + scan_number.text() + " has these counts so far: " + text(counts) +
+                                                       "; but this message has: " + text(views));
+  }
+
   void add(BatchHeader& header, const PartialArrays& arrays, bool keep_headers) {
+    if (messages == 0) {
+      std::vector<Counts> zeros;
+      for (const CountsView& view : arrays.counts) zeros.push_back({std::string(view.name), view.shape, std::vector<uint64_t>(view.size)});
+      counts = std::move(zeros);
+    }
+    for (size_t i = 0; i < counts.size(); ++i) {
+      std::vector<uint64_t>& sums = counts[i].sums;
+      for (size_t k = 0; k < sums.size(); ++k) sums[k] += load<uint32_t>(arrays.counts[i].data, k);
+    }
     begin_message(header, header.frame_count);
     for (const FrameRecord& frame : header.frames()) {
       const uint32_t index = header.position(frame);
@@ -170,9 +223,13 @@ struct ComReducer::Scan {
         if (count > 0 && std::isnan(plane[0])) std::fill(plane.begin(), plane.end(), 0.0f);
       }
     }
-    const NpzWriter::Member members[] = {{"com", "<f4", sizeof(float), {2, rows, columns}}};
+    std::vector<NpzWriter::Member> members{{"com", "<f4", sizeof(float), {2, rows, columns}}};
+    for (const Counts& sum : counts) members.push_back({sum.name, "<u8", sizeof(uint64_t), sum.shape});
     NpzWriter npz(members, pool);
     npz.copy(0, planes.data(), *options.backend);
+    for (size_t i = 0; i < counts.size(); ++i) {
+      npz.copy(1 + i, reinterpret_cast<const uint8_t*>(counts[i].sums.data()), *options.backend);
+    }
     return npz.finish(*options.backend);
   }
 
@@ -238,6 +295,7 @@ Status ComReducer::add(std::span<const uint8_t> meta, std::span<const uint8_t> d
     ComPositions message;
     if (Status status = read_com_positions(meta, data, options.include_headers, pool, message); !status.ok()) return status;
     if (Status status = find_scan(message.header, options, pool, emissions, scan); !status.ok()) return status;
+    if (Status status = scan->check_counts({}); !status.ok()) return status;
     scan->add(message, options.include_headers);
   } else {
     BatchHeader header;
@@ -246,6 +304,7 @@ Status ComReducer::add(std::span<const uint8_t> meta, std::span<const uint8_t> d
     PartialArrays arrays;
     if (Status status = read_arrays(data, header, *options.backend, arrays); !status.ok()) return status;
     if (Status status = find_scan(header, options, pool, emissions, scan); !status.ok()) return status;
+    if (Status status = scan->check_counts(arrays.counts); !status.ok()) return status;
     scan->add(header, arrays, options.include_headers);
   }
   const bool due = options.emit_every > 0 && scan->messages % static_cast<uint64_t>(options.emit_every) == 0;

@@ -28,7 +28,8 @@ struct ComReduceOptions {
 // A COM message: what is known of a scan so far.
 struct ComEmission {
   PooledBuffer meta;  // JSON: scan_number, scan_shape, frame_shape, headers
-  PooledBuffer data;  // .npz: com float32 (2, rows, columns)
+  // .npz: com float32 (2, rows, columns), and the sums of all messages' counts, uint64, in their order.
+  PooledBuffer data;
   WireInt scan_number;
   uint64_t messages = 0;
   uint64_t frames = 0;
@@ -51,6 +52,9 @@ class ComReducer {
   // Means are joined exactly: weighted by the `count` array of the partial. sum = mean * count is rounded back to the
   // integer that it was, which the float32 mean determines for sums below 2^23; larger ones keep the mean's precision.
   // A partial without `count` is weighted by its frames that held events.
+  //
+  // Counts that a partial has besides, as those of scan_analysis, are added up: every uint32 array of the scan's or the frames'
+  // shape. All messages of a scan have the same ones.
   Status add(std::span<const uint8_t> meta, std::span<const uint8_t> data, const ComReduceOptions& options, BufferPool& pool,
              std::vector<ComEmission>& emissions);
 

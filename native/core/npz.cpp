@@ -194,57 +194,103 @@ Status parse_npy(std::span<const uint8_t> npy, std::string_view descr, size_t it
   return {};
 }
 
+// The files of an archive, as its directory has them.
+class Directory {
+ public:
+  struct Entry {
+    const uint8_t* at;
+    std::string_view name;
+  };
+
+  explicit Directory(std::span<const uint8_t> archive) : archive_(archive) {}
+
+  Status open() {
+    // An archive with a comment, or one with bytes before it, is left to the general reader.
+    if (archive_.size() < end_record_size) return invalid("an .npz of " + std::to_string(archive_.size()) + " bytes");
+    limit_ = archive_.size() - end_record_size;
+    const uint8_t* const end_record = archive_.data() + limit_;
+    if (std::memcmp(end_record, "PK\x05\x06", 4) != 0) return other_layout();
+    left_ = get<uint16_t>(end_record + 10);
+    const size_t size = get<uint32_t>(end_record + 12);
+    begin_ = get<uint32_t>(end_record + 16);
+    if (left_ == UINT16_MAX || begin_ == UINT32_MAX) return other_layout();
+    if (begin_ > limit_ || size != limit_ - begin_) return other_layout();
+    at_ = begin_;
+    return {};
+  }
+
+  // The next file; none at the end.
+  Status next(std::optional<Entry>& entry) {
+    entry.reset();
+    if (left_ == 0) return {};
+    --left_;
+    const uint8_t* const at = archive_.data() + at_;
+    if (limit_ - at_ < directory_entry_size || std::memcmp(at, "PK\x01\x02", 4) != 0) return damaged();
+    const size_t name_size = get<uint16_t>(at + 28);
+    const size_t size = directory_entry_size + name_size + get<uint16_t>(at + 30) + get<uint16_t>(at + 32);
+    if (limit_ - at_ < size) return damaged();
+    at_ += size;
+    entry = {at, {reinterpret_cast<const char*>(at) + directory_entry_size, name_size}};
+    return {};
+  }
+
+  // The bytes of a stored file, whose checksum is right.
+  Status read(const Entry& entry, const Backend& backend, std::span<const uint8_t>& bytes) const {
+    const uint32_t size = get<uint32_t>(entry.at + 24);
+    const size_t local_at = get<uint32_t>(entry.at + 42);
+    const std::string member = "member " + std::string(without_suffix(entry.name)) + " of the .npz ";
+    if (get<uint16_t>(entry.at + 8) != 0 || get<uint16_t>(entry.at + 10) != 0) return other_layout();
+    if (size == UINT32_MAX || local_at == UINT32_MAX || size != get<uint32_t>(entry.at + 20)) return other_layout();
+    const uint8_t* const local = archive_.data() + local_at;
+    if (local_at > begin_ || begin_ - local_at < local_header_size || std::memcmp(local, "PK\x03\x04", 4) != 0) {
+      return invalid(member + "has no local header");
+    }
+    const size_t skip = local_header_size + get<uint16_t>(local + 26) + get<uint16_t>(local + 28);
+    if (begin_ - local_at < skip || begin_ - local_at - skip < size) return invalid(member + "reaches beyond it");
+    bytes = {local + skip, size};
+    if (backend.crc32(0, bytes.data(), bytes.size()) != get<uint32_t>(entry.at + 16)) return invalid(member + "has a wrong checksum");
+    return {};
+  }
+
+  static std::string_view without_suffix(std::string_view name) {
+    if (name.ends_with(".npy")) name.remove_suffix(4);
+    return name;
+  }
+
+ private:
+  static Status damaged() { return invalid("the directory of the .npz is damaged"); }
+
+  std::span<const uint8_t> archive_;
+  size_t left_ = 0;
+  size_t begin_ = 0;
+  size_t limit_ = 0;
+  size_t at_ = 0;
+};
+
 }  // namespace
+
+Status npz_names(std::span<const uint8_t> archive, std::vector<std::string_view>& names) {
+  Directory directory(archive);
+  if (Status status = directory.open(); !status.ok()) return status;
+  for (std::optional<Directory::Entry> entry;;) {
+    if (Status status = directory.next(entry); !status.ok() || !entry) return status;
+    names.push_back(Directory::without_suffix(entry->name));
+  }
+}
 
 Status find_npz_array(std::span<const uint8_t> archive, std::string_view name, std::string_view descr, size_t item_size,
                       const Backend& backend, bool& found, NpyView& view) {
   found = false;
-  // An archive with a comment, or one with bytes before it, is left to the general reader.
-  if (archive.size() < end_record_size) return invalid("an .npz of " + std::to_string(archive.size()) + " bytes");
-  const uint8_t* const begin = archive.data();
-  const uint8_t* const end_record = begin + archive.size() - end_record_size;
-  if (std::memcmp(end_record, "PK\x05\x06", 4) != 0) return other_layout();
-  const size_t count = get<uint16_t>(end_record + 10);
-  const size_t directory_size = get<uint32_t>(end_record + 12);
-  const size_t directory_at = get<uint32_t>(end_record + 16);
-  const size_t directory_limit = archive.size() - end_record_size;
-  if (count == UINT16_MAX || directory_at == UINT32_MAX) return other_layout();
-  if (directory_at > directory_limit || directory_size != directory_limit - directory_at) return other_layout();
-
-  const std::string npy_name = std::string(name) + ".npy";
-  size_t at = directory_at;
-  for (size_t i = 0; i < count; ++i) {
-    if (directory_limit - at < directory_entry_size || std::memcmp(begin + at, "PK\x01\x02", 4) != 0) {
-      return invalid("the directory of the .npz is damaged");
-    }
-    const uint8_t* const entry = begin + at;
-    const size_t name_size = get<uint16_t>(entry + 28);
-    const size_t entry_size = directory_entry_size + name_size + get<uint16_t>(entry + 30) + get<uint16_t>(entry + 32);
-    if (directory_limit - at < entry_size) return invalid("the directory of the .npz is damaged");
-    const std::string_view entry_name(reinterpret_cast<const char*>(entry) + directory_entry_size, name_size);
-    at += entry_size;
-    if (entry_name != npy_name && entry_name != name) continue;
-
-    const uint32_t size = get<uint32_t>(entry + 24);
-    const size_t local_at = get<uint32_t>(entry + 42);
-    if (get<uint16_t>(entry + 8) != 0 || get<uint16_t>(entry + 10) != 0) return other_layout();
-    if (size == UINT32_MAX || local_at == UINT32_MAX || size != get<uint32_t>(entry + 20)) return other_layout();
-    if (local_at > directory_at || directory_at - local_at < local_header_size ||
-        std::memcmp(begin + local_at, "PK\x03\x04", 4) != 0) {
-      return invalid("member " + std::string(name) + " of the .npz has no local header");
-    }
-    const size_t skip = local_header_size + get<uint16_t>(begin + local_at + 26) + get<uint16_t>(begin + local_at + 28);
-    if (directory_at - local_at < skip || directory_at - local_at - skip < size) {
-      return invalid("member " + std::string(name) + " of the .npz reaches beyond it");
-    }
-    const std::span<const uint8_t> npy(begin + local_at + skip, size);
-    if (backend.crc32(0, npy.data(), npy.size()) != get<uint32_t>(entry + 16)) {
-      return invalid("member " + std::string(name) + " of the .npz has a wrong checksum");
-    }
+  Directory directory(archive);
+  if (Status status = directory.open(); !status.ok()) return status;
+  for (std::optional<Directory::Entry> entry;;) {
+    if (Status status = directory.next(entry); !status.ok() || !entry) return status;
+    if (Directory::without_suffix(entry->name) != name) continue;
+    std::span<const uint8_t> npy;
+    if (Status status = directory.read(*entry, backend, npy); !status.ok()) return status;
     found = true;
     return parse_npy(npy, descr, item_size, view);
   }
-  return {};
 }
 
 }  // namespace stemline

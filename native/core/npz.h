@@ -56,6 +56,9 @@ struct NpyView {
   const uint8_t* data = nullptr;  // not necessarily aligned
 };
 
+// Names of the arrays of an archive, without ".npy", as its directory has them; they point into it. Status as find_npz_array.
+Status npz_names(std::span<const uint8_t> archive, std::vector<std::string_view>& names);
+
 // Finds `name` (or `name`.npy) in an archive. Status npz_layout if the archive is fine as far as read but of a form
 // that only the general reader knows: compressed members, other types than `descr`, Fortran order, newer .npy or zip64.
 // `found` is false if there is no such member.

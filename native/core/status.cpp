@@ -22,7 +22,7 @@ const char* status_code_name(StatusCode code) {
     case StatusCode::size_mismatch: return "STEMLINE_BATCH_SIZE";
     case StatusCode::scan_position: return "STEMLINE_BATCH_SCAN_POSITION";
     case StatusCode::event_index: return "STEMLINE_BATCH_EVENT_INDEX";
-    case StatusCode::detector_shape: return "STEMLINE_DETECTOR_SHAPE";
+    case StatusCode::detector_shape: return "STEMLINE_BATCH_DETECTOR_SHAPE";
     case StatusCode::unknown_format: return "STEMLINE_BATCH_FORMAT";
     case StatusCode::wrong_value: return "STEMLINE_BATCH_VALUE";
     case StatusCode::npz_layout: return "STEMLINE_NPZ_LAYOUT";

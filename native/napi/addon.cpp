@@ -45,6 +45,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaStatus", Napi::Function::New<js_cuda_status>(env, "cudaStatus"));
   exports.Set("decodeBatch", Napi::Function::New<js_decode_batch>(env, "decodeBatch"));
   exports.Set("ComReducer", define_com_reducer(env));
+  exports.Set("ScanAnalyzer", define_scan_analyzer(env));
   exports.Set("zmqStart", Napi::Function::New<js_zmq_start>(env, "zmqStart"));
   exports.Set("zmqOpen", Napi::Function::New<js_zmq_open>(env, "zmqOpen"));
   exports.Set("zmqReceive", Napi::Function::New<js_zmq_receive>(env, "zmqReceive"));

@@ -20,6 +20,9 @@ Napi::Value js_cuda_status(const Napi::CallbackInfo& info);
 // decodeBatch(meta: Uint8Array, dataLength: number): object
 Napi::Value js_decode_batch(const Napi::CallbackInfo& info);
 
+// class ScanAnalyzer { constructor(detectors); analyze(meta, data, options): Promise }
+Napi::Function define_scan_analyzer(Napi::Env env);
+
 // Data plane over the zeromq package's library. Events come to the listener of zmqStart, which is called once:
 // listener(socket: number, event: string, payload: (NativeBytes | Uint8Array)[] of "received", else an address or "")
 //

@@ -2,7 +2,7 @@ import { StemlineError, WireError } from "../errors.ts";
 import type { ComEmission, MessageBytes } from "../native/addon.ts";
 import { type ComReducerOptions, ComReducer as NativeComReducer } from "../native/kernels.ts";
 import { viewOf } from "../wire/bytes.ts";
-import { type NpzArray, type NpzData, readNpz, writeNpz } from "./npz.ts";
+import { type NpzArray, type NpzData, npzNames, readNpz, writeNpz } from "./npz.ts";
 
 /**
  * Joins the COMPartial messages of a scan, exactly: means are weighted by their counts of events, or without those by
@@ -14,7 +14,9 @@ import { type NpzArray, type NpzData, readNpz, writeNpz } from "./npz.ts";
  * in detector pixels; and perhaps `count`, whole numbers (rows, columns). Any .npz that numpy reads will do; the layout
  * that numpy and we write ourselves is read in place by native code, another one is brought into it first. Those of the
  * form `comPartialPositions`: docs/protocol.md. Inputs may be neither written to nor transferred until the promise settles.
- * Out: COM messages, `meta` JSON and `data` an .npz with `com`, float32; both belong to the caller.
+ * Counts that messages have besides, as those of `ScanAnalyzer`, are added up: every uint32 array of the scan's or the
+ * frames' shape, of which all messages of a scan have the same. Out: COM messages, `meta` JSON and `data` an .npz with `com`,
+ * float32, and those sums, uint64; both belong to the caller.
  */
 export class ComReducer {
   readonly #native = new NativeComReducer();
@@ -54,13 +56,26 @@ export class ComReducer {
   }
 }
 
-/** The arrays of a partial result as native code reads them: stored, `com` float32 and `count` uint32, C order. */
+/** The arrays of a partial result as native code reads them: stored in C order, `com` float32 and `count` uint32. */
 function toNativeLayout(archive: Uint8Array): Uint8Array {
   const { com, count } = readNpz(archive, ["com", "count"]);
+  const others = npzNames(archive).filter((name) => name !== "com" && name !== "count");
   return writeNpz({
     ...(com !== undefined && { com: { shape: com.shape, data: Float32Array.from(numbersOf(com)) } }),
     ...(count !== undefined && { count: { shape: count.shape, data: countsOf(count) } }),
+    ...Object.fromEntries(others.flatMap((name) => readCounts(archive, name))),
   });
+}
+
+/** An array of counts by its name; nothing for any other, which may be of a type that is not read. */
+function readCounts(archive: Uint8Array, name: string): [string, NpzArray][] {
+  try {
+    const array = readNpz(archive, [name])[name];
+    return array?.data instanceof Uint32Array ? [[name, array]] : [];
+  } catch (error) {
+    if (error instanceof WireError) return [];
+    throw error;
+  }
 }
 
 function countsOf(array: NpzArray): Uint32Array {

@@ -1,9 +1,14 @@
 /** What `stemline/distiller` adds for 4D Camera data: batches, centre of mass, counted files, simulation. */
 export {
+  type AnnulusDetector,
   type CenterOfMassPartialOptions,
   type ComReducerOptions,
   centerOfMassPartial,
   comPartialPositions,
+  type EventSelection,
+  type MaskDetector,
+  ScanAnalyzer,
+  type VirtualDetector,
 } from "../native/kernels.ts";
 export { type CenterOfMassFigure, centerOfMassFigure } from "../plot/center-of-mass-figure.ts";
 export { type BatchFields, encodeBatchHeader } from "./batch-encoder.ts";

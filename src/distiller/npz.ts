@@ -77,11 +77,16 @@ export function readNpz(bytes: Uint8Array, only?: readonly string[]): Record<str
   const archive = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const arrays: Record<string, NpzArray> = Object.create(null);
   for (const entry of readDirectory(archive)) {
-    const name = entry.name.endsWith(".npy") ? entry.name.slice(0, -4) : entry.name;
+    const name = arrayName(entry);
     if (only !== undefined && !only.includes(name)) continue;
     arrays[name] = readNpy(readMember(archive, entry), entry.name);
   }
   return arrays;
+}
+
+/** Names of the arrays of an archive, without `.npy`, in the archive's order. Throws as `readNpz`. */
+export function npzNames(bytes: Uint8Array): string[] {
+  return readDirectory(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).map(arrayName);
 }
 
 /**
@@ -210,6 +215,10 @@ interface DirectoryEntry {
   readonly localOffset: number;
   /** Where the central directory starts: no member reaches beyond. */
   readonly limit: number;
+}
+
+function arrayName({ name }: DirectoryEntry): string {
+  return name.endsWith(".npy") ? name.slice(0, -4) : name;
 }
 
 function readDirectory(archive: Buffer): DirectoryEntry[] {

@@ -36,22 +36,38 @@ export interface DecodedBatch {
   readonly currentBatchIndex: number | bigint | null;
 }
 
-export interface PartialOptions {
+/** What calls that take a batch have in common. */
+export interface BatchCallOptions {
   readonly cropX?: number;
   readonly cropY?: number;
   readonly centerX?: number;
   readonly centerY?: number;
   readonly disk?: boolean;
-  readonly positions?: boolean;
-  readonly replaceNaNs?: boolean;
   readonly dropInvalidFrames?: boolean;
   readonly backend?: string;
   /** Number for `cancel`; 0 or absent for a call that is never cancelled. */
   readonly jobNumber?: number;
 }
 
-/** A COMPartial message and what went into it. `P` are its parts: `ForeignBytes` as the addon returns them. */
-export interface PartialResult<P extends MessageBytes = MessageParts> {
+export interface PartialOptions extends BatchCallOptions {
+  readonly positions?: boolean;
+  readonly replaceNaNs?: boolean;
+}
+
+/** A virtual detector; one with `rows` and `columns` is a mask, any other an annulus. */
+export interface NativeDetector {
+  readonly name: string;
+  readonly innerRadius?: number;
+  readonly outerRadius?: number;
+  readonly centerRow?: number;
+  readonly centerColumn?: number;
+  readonly rows?: number;
+  readonly columns?: number;
+  readonly mask?: Bytes;
+}
+
+/** What was made of a batch: a COMPartial message, perhaps with further arrays, and what went into it. `P` are its parts: `ForeignBytes` as the addon returns them. */
+export interface BatchResult<P extends MessageBytes = MessageParts> {
   readonly meta: P["meta"];
   readonly data: P["data"];
   /** Frames in the message, dropped ones included. */
@@ -74,7 +90,7 @@ export interface ReduceOptions {
   readonly backend?: string;
 }
 
-/** A COM message: what is known of a scan so far. `P` as in `PartialResult`. */
+/** A COM message: what is known of a scan so far. `P` as in `BatchResult`. */
 export interface ComEmission<P extends MessageBytes = MessageParts> {
   readonly meta: P["meta"];
   readonly data: P["data"];
@@ -155,11 +171,16 @@ export interface Addon {
   defaultBackend(): string;
   cancel(jobNumber: number): void;
   cudaStatus(library: string): NativeCudaStatus;
-  centerOfMassPartial(meta: Bytes, data: Bytes, options: PartialOptions): Promise<PartialResult<NativeParts>>;
+  centerOfMassPartial(meta: Bytes, data: Bytes, options: PartialOptions): Promise<BatchResult<NativeParts>>;
   decodeBatch(meta: Bytes, dataLength: number): DecodedBatch;
   ComReducer: new () => {
     add(meta: Bytes, data: Bytes, options: ReduceOptions): Promise<ComEmission<NativeParts>[]>;
     flush(options: ReduceOptions): Promise<ComEmission<NativeParts>[]>;
+  };
+  ScanAnalyzer: new (
+    detectors: readonly NativeDetector[],
+  ) => {
+    analyze(meta: Bytes, data: Bytes, options: BatchCallOptions): Promise<BatchResult<NativeParts>>;
   };
   zmqStart(listener: ZmqListener): void;
   zmqOpen(

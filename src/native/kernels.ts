@@ -2,15 +2,16 @@ import { inspect } from "node:util";
 import { NativeError, ParameterError, StemlineError, WireError } from "../errors.ts";
 import { defineLazily, heldParts, holdParts } from "../wire/bytes.ts";
 import type {
+  BatchCallOptions,
+  BatchResult,
   ComEmission,
   CudaDevice,
   CudaReason,
   DecodedBatch,
   MessageBytes,
   MessageParts,
+  NativeDetector,
   NativeParts,
-  PartialOptions,
-  PartialResult,
   ReduceOptions,
 } from "./addon.ts";
 import { cudaLibraryPath, findAddon, loadAddon } from "./loader.ts";
@@ -18,14 +19,23 @@ import { cudaLibraryPath, findAddon, loadAddon } from "./loader.ts";
 /** Name and version of the form of COMPartial messages that has the positions of the batch alone; see docs/protocol.md. */
 export const comPartialPositions = "stemline-com-partial-1";
 
-/** How `centerOfMassPartial` selects events and treats what is wrong or missing. */
-export interface CenterOfMassPartialOptions {
+/** Which events of a batch count, and what happens to invalid frames. */
+export interface EventSelection {
   /** Half size of the crop in pixels, [along rows, along columns]; of a disk, the larger is the radius. Default: no crop. */
   readonly cropTo?: readonly [number, number];
   /** Centre of the crop, [row, column] in pixels. Default: each position's own centre of mass. Without `cropTo`, no effect. */
   readonly initCenter?: readonly [number, number];
   /** `box` as stempy 3.4.1 (default), `disk` as stempy 3.4.2. */
   readonly cropShape?: "box" | "disk";
+  /** What to do with a frame outside the scan or with events outside the detector. Default `reject`. */
+  readonly invalidFrames?: "reject" | "drop";
+  /** Backend for this call; default: STEMLINE_BACKEND, else the best that the CPU has. */
+  readonly backend?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** How `centerOfMassPartial` selects events and writes its result. */
+export interface CenterOfMassPartialOptions extends EventSelection {
   /**
    * `scan` (default): the arrays of the whole scan, which every reader of COMPartial messages takes. `positions`: those of
    * the batch alone, in the form `comPartialPositions`, for readers that accept it.
@@ -33,11 +43,6 @@ export interface CenterOfMassPartialOptions {
   readonly form?: "scan" | "positions";
   /** Fill positions without events with the mean of the others. Default false: they are NaN. Not with `positions`. */
   readonly replaceNaNs?: boolean;
-  /** What to do with a frame outside the scan or with events outside the detector. Default `reject`. */
-  readonly invalidFrames?: "reject" | "drop";
-  /** Backend for this call; default: STEMLINE_BACKEND, else the best that the CPU has. */
-  readonly backend?: string;
-  readonly signal?: AbortSignal;
 }
 
 /** How `ComReducer` emits. */
@@ -69,37 +74,80 @@ export interface ComReducerOptions {
 export async function centerOfMassPartial(
   message: MessageBytes,
   options: CenterOfMassPartialOptions = {},
-): Promise<PartialResult> {
-  const native: { -readonly [K in keyof PartialOptions]: PartialOptions[K] } = {
-    disk: readChoice("cropShape", options.cropShape ?? "box", ["box", "disk"]) === "disk",
+): Promise<BatchResult> {
+  const native = {
+    ...nativeSelection(options),
     positions: readChoice("form", options.form ?? "scan", ["scan", "positions"]) === "positions",
     replaceNaNs: options.replaceNaNs ?? false,
-    dropInvalidFrames:
-      readChoice("invalidFrames", options.invalidFrames ?? "reject", ["reject", "drop"]) === "drop",
   };
-  if (options.cropTo !== undefined) [native.cropX, native.cropY] = readPair("cropTo", options.cropTo);
-  if (options.initCenter !== undefined) {
-    [native.centerX, native.centerY] = readPair("initCenter", options.initCenter);
-  }
-  if (options.backend !== undefined) native.backend = options.backend;
-  const { signal } = options;
   const { meta, data } = bytesOf(message);
   const addon = loadAddon();
-  if (signal === undefined) {
-    return lazyParts(await settle(() => addon.centerOfMassPartial(meta, data, native)));
+  return lazyParts(
+    await cancellable(options.signal, (number) =>
+      addon.centerOfMassPartial(meta, data, { ...native, ...number }),
+    ),
+  );
+}
+
+/** Detector pixels from `innerRadius` on, below `outerRadius`, in pixels from the centre. */
+export interface AnnulusDetector {
+  /** Of its array in results: a letter, then letters, digits and underscores; at most 64. */
+  readonly name: string;
+  /** [row, column] in pixels. Default: the middle of the frame. */
+  readonly center?: readonly [number, number];
+  /** 0 or more. */
+  readonly innerRadius: number;
+  /** Above `innerRadius`. */
+  readonly outerRadius: number;
+}
+
+/** Detector pixels of any shape. */
+export interface MaskDetector {
+  /** As that of an annulus. */
+  readonly name: string;
+  /** Not 0 for each pixel that belongs to it, row-major. Is copied. */
+  readonly mask: Uint8Array;
+  /** [rows, columns] of the mask, which are those of the frames. */
+  readonly maskShape: readonly [number, number];
+}
+
+/** A set of detector pixels whose events are counted for each scan position. */
+export type VirtualDetector = AnnulusDetector | MaskDetector;
+
+/**
+ * Analyses batches, each in one pass over its events, off the event loop; calls may overlap. What is worked out from the
+ * detectors is kept from message to message.
+ */
+export class ScanAnalyzer {
+  readonly #native;
+
+  /** At most 32 detectors with different names. Throws ParameterError `STEMLINE_INVALID_ARGUMENT` for those that cannot be. */
+  constructor(detectors: readonly VirtualDetector[]) {
+    const { ScanAnalyzer: Native } = loadAddon();
+    const native = detectors.map(nativeDetector);
+    try {
+      this.#native = new Native(native);
+    } catch (error) {
+      throw typedError(error);
+    }
   }
-  signal.throwIfAborted();
-  const jobNumber = nextJobNumber();
-  const cancel = () => addon.cancel(jobNumber);
-  signal.addEventListener("abort", cancel, { once: true });
-  try {
-    return lazyParts(await settle(() => addon.centerOfMassPartial(meta, data, { ...native, jobNumber })));
-  } catch (error) {
-    throw signal.aborted && error instanceof Error && "code" in error && error.code === "ABORT_ERR"
-      ? signal.reason
-      : error;
-  } finally {
-    signal.removeEventListener("abort", cancel);
+
+  /**
+   * In: a BatchedFrames message, as `centerOfMassPartial` takes it; its frames have at most 16,777,216 pixels. Out: a
+   * COMPartial message in the form of the whole scan, as `centerOfMassPartial` makes it, with further arrays: `events`,
+   * uint32 (rows, columns), all events of each position; `pattern`, uint32 (frame rows, frame columns), all events of each
+   * detector pixel; and one for each detector, by its name, uint32 (rows, columns). A crop is for the centre of mass alone.
+   *
+   * Rejects as `centerOfMassPartial`, and with WireError `STEMLINE_BATCH_DETECTOR_SHAPE` for frames that a mask does not fit.
+   */
+  async analyze(message: MessageBytes, options: EventSelection = {}): Promise<BatchResult> {
+    const native = nativeSelection(options);
+    const { meta, data } = bytesOf(message);
+    return lazyParts(
+      await cancellable(options.signal, (number) =>
+        this.#native.analyze(meta, data, { ...native, ...number }),
+      ),
+    );
   }
 }
 
@@ -206,6 +254,61 @@ export function cudaStatus(): CudaStatus {
 
 function cudaVersionText(version: number): string | null {
   return version === 0 ? null : `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
+}
+
+function nativeSelection(options: EventSelection): BatchCallOptions {
+  const [cropX, cropY] = options.cropTo === undefined ? [] : readPair("cropTo", options.cropTo);
+  const [centerX, centerY] =
+    options.initCenter === undefined ? [] : readPair("initCenter", options.initCenter);
+  return {
+    ...(cropX !== undefined && cropY !== undefined && { cropX, cropY }),
+    ...(centerX !== undefined && centerY !== undefined && { centerX, centerY }),
+    disk: readChoice("cropShape", options.cropShape ?? "box", ["box", "disk"]) === "disk",
+    dropInvalidFrames:
+      readChoice("invalidFrames", options.invalidFrames ?? "reject", ["reject", "drop"]) === "drop",
+    ...(options.backend !== undefined && { backend: options.backend }),
+  };
+}
+
+function nativeDetector(detector: VirtualDetector): NativeDetector {
+  const { name } = detector;
+  if ("mask" in detector) {
+    const [rows, columns] = readPair("maskShape", detector.maskShape);
+    return { name, mask: detector.mask, rows, columns };
+  }
+  const { center, innerRadius, outerRadius } = detector;
+  for (const [radius, value] of Object.entries({ innerRadius, outerRadius })) {
+    if (!Number.isFinite(value))
+      refuse(`detector ${JSON.stringify(name)}, ${radius}`, "a finite number", value);
+  }
+  const [centerRow, centerColumn] = center === undefined ? [] : readPair("center", center);
+  return {
+    name,
+    innerRadius,
+    outerRadius,
+    ...(centerRow !== undefined && centerColumn !== undefined && { centerRow, centerColumn }),
+  };
+}
+
+/** Makes a call that ends early when `signal` is aborted, and then rejects with the signal's reason. */
+async function cancellable<T>(
+  signal: AbortSignal | undefined,
+  call: (number: { readonly jobNumber?: number }) => Promise<T>,
+): Promise<T> {
+  if (signal === undefined) return settle(() => call({}));
+  signal.throwIfAborted();
+  const jobNumber = nextJobNumber();
+  const cancel = () => loadAddon().cancel(jobNumber);
+  signal.addEventListener("abort", cancel, { once: true });
+  try {
+    return await settle(() => call({ jobNumber }));
+  } catch (error) {
+    throw signal.aborted && error instanceof Error && "code" in error && error.code === "ABORT_ERR"
+      ? signal.reason
+      : error;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
 }
 
 let lastJobNumber = 0;

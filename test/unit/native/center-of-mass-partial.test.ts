@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { decode, encode } from "@msgpack/msgpack";
 import { describe, expect, it } from "vitest";
 import { writeNpz } from "../../../src/distiller/npz.ts";
-import type { PartialResult } from "../../../src/native/addon.ts";
+import type { BatchResult } from "../../../src/native/addon.ts";
 import {
   backends,
   type CenterOfMassPartialOptions,
@@ -53,7 +53,7 @@ describe.each(backends())("centerOfMassPartial on $name", ({ name: backend, supp
         what: string,
         form: string,
         options: CenterOfMassPartialOptions,
-        isPeers: (ours: PartialResult) => boolean,
+        isPeers: (ours: BatchResult) => boolean,
         peerFailed: boolean,
       ) => {
         const ours = await run(options);

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { NativeError, ParameterError, WireError } from "../../../src/errors.ts";
-import type { Addon, MessageParts, NativeParts, PartialResult } from "../../../src/native/addon.ts";
+import type { Addon, BatchResult, MessageParts, NativeParts } from "../../../src/native/addon.ts";
 import {
   backends,
   type CenterOfMassPartialOptions,
@@ -329,7 +329,7 @@ describe("outputs", () => {
       Array.from({ length: 40 }, (_, i) => i),
       1,
     );
-    const held: { result: PartialResult | MessageParts; hash: string }[] = [];
+    const held: { result: BatchResult | MessageParts; hash: string }[] = [];
     const reducer = new ComReducer();
     for (const seed of seeds) {
       // Sizes go up and down, so that blocks of the pool change hands.
@@ -512,7 +512,7 @@ describe("the raw addon", () => {
   );
 
   it("reads arrays over shared memory", async () => {
-    const result = (await raw.centerOfMassPartial(shared, data, {})) as PartialResult<NativeParts>;
+    const result = (await raw.centerOfMassPartial(shared, data, {})) as BatchResult<NativeParts>;
     const expected = await centerOfMassPartial(message);
     expect(sha256(result.meta.view(), result.data.view())).toBe(sha256(expected.meta, expected.data));
     expect(raw.decodeBatch(shared, data.length)).toEqual(decodeBatch(meta, data.length));
