@@ -11,6 +11,7 @@
       "-fvisibility=hidden"
     ],
     "stemline_core_sources": [
+      "native/accelerator/cuda_accelerator.cpp",
       "native/core/avx2/backend.cpp",
       "native/core/avx512/backend.cpp",
       "native/core/batch_header.cpp",
@@ -32,12 +33,14 @@
     ],
     "stemline_cuda_sources": ["native/cuda/devices.cu"],
     "stemline_addon_sources": [
+      "native/napi/acceleration.cpp",
       "native/napi/addon.cpp",
       "native/napi/batch_call.cpp",
       "native/napi/center_of_mass_partial.cpp",
       "native/napi/center_of_mass_reduce.cpp",
       "native/napi/convert.cpp",
       "native/napi/cuda.cpp",
+      "native/napi/cuda_library.cpp",
       "native/napi/decode_batch.cpp",
       "native/napi/error.cpp",
       "native/napi/job.cpp",

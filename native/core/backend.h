@@ -2,6 +2,7 @@
 // comparisons of a crop are each a single rounding that no backend reorders or fuses.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -97,7 +98,11 @@ std::span<const Backend* const> all_backends();
 // The backend of that name; nullptr and a reason in `why` if there is none or the CPU cannot run it.
 const Backend* find_backend(std::string_view name, std::string& why);
 
-// The backend to use when the caller names none: STEMLINE_BACKEND if set, else the best that the CPU supports.
+// Values of STEMLINE_BACKEND that leave the CPU's backend to us: whatever is faster, the CPU alone, the GPU where it can be used.
+inline constexpr std::array<std::string_view, 3> backend_choices{"auto", "cpu", "cuda"};
+bool is_backend_choice(std::string_view name);
+
+// The backend to use when the caller names none: STEMLINE_BACKEND if it names one, else the best that the CPU supports.
 // nullptr and a reason if STEMLINE_BACKEND names one that cannot be used.
 const Backend* default_backend(std::string& why);
 

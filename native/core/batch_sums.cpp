@@ -62,12 +62,18 @@ Status BatchSums::compute(std::span<const uint8_t> meta, EventCounts* counts) {
   } else if (Status status = check_positions(header_); !status.ok()) {
     return status;
   }
-  events_ = events_as_uint32(header_.dtype, data_, pool_);
+  return sum(counts);
+}
+
+Status BatchSums::compute(BatchHeader header, EventCounts* counts) {
+  if (Status status = check_options(); !status.ok()) return status;
+  header_ = std::move(header);
+  frames_in_message_ = header_.frame_count;
   return sum(counts);
 }
 
 BatchFigures BatchSums::figures() const {
-  return {frames_in_message_, header_.batch_size_bytes / header_.event_size(), dropped_frames_, dropped_reason_};
+  return {frames_in_message_, header_.batch_size_bytes / header_.event_size(), dropped_frames_, dropped_reason_, computed_by_};
 }
 
 Status BatchSums::check_options() const {
@@ -96,6 +102,9 @@ void BatchSums::drop_frames(Invalid invalid, Reason reason) {
 }
 
 Status BatchSums::sum(EventCounts* counts) {
+  events_ = events_as_uint32(header_.dtype, data_, pool_);
+  computed_by_ = options_.backend->name;
+  const Crop crop = make_crop();
   for (;;) {
     if (header_.frame_count == 0) return counts == nullptr ? Status{} : counts->begin(header_, 0);
     prepare_positions();
@@ -103,7 +112,11 @@ Status BatchSums::sum(EventCounts* counts) {
       if (Status status = counts->begin(header_, position_count_); !status.ok()) return status;
     }
     uint32_t largest = 0;
-    if (Status status = sum_all(counts, largest); !status.ok()) return status;
+    if (accelerate(counts, crop, largest)) {
+      computed_by_ = options_.accelerator->name();
+    } else if (Status status = sum_all(counts, crop, largest); !status.ok()) {
+      return status;
+    }
     if (largest < header_.frame_pixels()) return {};
     if (Status status = refuse_or_drop_events(); !status.ok()) return status;
   }
@@ -129,12 +142,56 @@ void BatchSums::prepare_positions() {
   for (size_t i = 0; i < frames.size(); ++i) ranges[i] = {frames[i].offset >> shift, frames[i].size >> shift};
 }
 
-Status BatchSums::sum_all(EventCounts* counts, uint32_t& largest) {
-  if (!options_.crop_to) return sum_plain(counts, largest);
-  const BatchOptions::Pair crop = *options_.crop_to;
-  const float limit = disk_limit(static_cast<float>(std::max(crop.x, crop.y)));
-  if (options_.init_center) return sum_cropped(fixed_window(options_, limit), counts, largest);
-  return sum_around_own_centers(limit, counts, largest);
+Crop BatchSums::make_crop() const {
+  Crop crop;
+  if (!options_.crop_to) return crop;
+  const BatchOptions::Pair half = *options_.crop_to;
+  crop.shape = options_.crop_shape;
+  crop.half_rows = static_cast<float>(half.x);
+  crop.half_columns = static_cast<float>(half.y);
+  crop.limit = disk_limit(static_cast<float>(std::max(half.x, half.y)));
+  crop.kind = options_.init_center ? Crop::Kind::fixed : Crop::Kind::own_center;
+  if (options_.init_center) crop.window = fixed_window(options_, crop.limit);
+  return crop;
+}
+
+// Has the sums and counts computed by the accelerator; false if the CPU has to.
+bool BatchSums::accelerate(EventCounts* counts, const Crop& crop, uint32_t& largest) {
+  const BatchOperation operation = counts != nullptr                        ? BatchOperation::analysis
+                                   : crop.kind == Crop::Kind::fixed        ? BatchOperation::fixed_crop
+                                   : crop.kind == Crop::Kind::own_center   ? BatchOperation::own_center_crop
+                                                                           : BatchOperation::no_crop;
+  const uint64_t event_count = data_.size() / header_.event_size();
+  if (options_.accelerator == nullptr || event_count > UINT32_MAX) return false;
+  if (!options_.accelerate_always && !options_.accelerator->takes(operation, event_count)) return false;
+
+  const std::span<const FrameRecord> records = header_.frames();
+  PooledBuffer storage = pool_.take_array<FrameEvents>(records.size());
+  const std::span<FrameEvents> frames = storage.as<FrameEvents>(records.size());
+  const EventRange* const ranges = event_ranges();
+  for (size_t i = 0; i < records.size(); ++i) {
+    frames[i] = {static_cast<uint32_t>(ranges[i].begin), ranges[i].count, static_cast<uint32_t>(sums_index(records[i]))};
+  }
+  BatchWork work{events_.bytes, event_count, frames, static_cast<uint32_t>(position_count_), header_.frame_rows, header_.frame_columns,
+                 crop, nullptr, 0};
+  BatchWorkResult result{all_sums().data()};
+  if (counts != nullptr) counts->have_computed(work, result);
+  if (!options_.accelerator->compute(work, result)) {
+    // Whatever it has left there.
+    std::memset(sums_.data(), 0, position_count_ * sizeof(PositionSums));
+    return false;
+  }
+  largest = result.largest;
+  return true;
+}
+
+Status BatchSums::sum_all(EventCounts* counts, const Crop& crop, uint32_t& largest) {
+  switch (crop.kind) {
+    case Crop::Kind::none: return sum_plain(counts, largest);
+    case Crop::Kind::fixed: return sum_cropped(crop, counts, largest);
+    case Crop::Kind::own_center: return sum_around_own_centers(crop, counts, largest);
+  }
+  return {};
 }
 
 Status BatchSums::sum_plain(EventCounts* counts, uint32_t& largest) {
@@ -161,14 +218,14 @@ void BatchSums::add_plain(size_t first, size_t count, EventCounts* counts, uint3
   count_events(first, count, counts, largest);
 }
 
-Status BatchSums::sum_cropped(const CropWindow& window, EventCounts* counts, uint32_t& largest) {
+Status BatchSums::sum_cropped(const Crop& crop, EventCounts* counts, uint32_t& largest) {
   CroppedSums block[block_frames];
   const std::span<const FrameRecord> frames = header_.frames();
   for (size_t first = 0; first < frames.size(); first += block_frames) {
     if (cancelled()) return cancelled_status();
     const size_t count = std::min(block_frames, frames.size() - first);
     largest = std::max(largest, options_.backend->sum_in_window(events_.bytes, event_ranges() + first, count, header_.frame_columns,
-                                                       header_.frame_pixels(), options_.crop_shape, window, block));
+                                                       header_.frame_pixels(), crop.shape, crop.window, block));
     for (size_t i = 0; i < count; ++i) add(block[i], sums_of(frames[first + i]));
     count_events(first, count, counts, largest);
   }
@@ -177,7 +234,7 @@ Status BatchSums::sum_cropped(const CropWindow& window, EventCounts* counts, uin
 
 // A position's window is known once all its frames are summed. Frames of the positions that a block completes are
 // cropped at once, while their events are in the cache; those whose position goes on in another block, at the end.
-Status BatchSums::sum_around_own_centers(float limit, EventCounts* counts, uint32_t& largest) {
+Status BatchSums::sum_around_own_centers(const Crop& crop, EventCounts* counts, uint32_t& largest) {
   const std::span<const FrameRecord> frames = header_.frames();
   PooledBuffer cropped_storage = pool_.take_array<PositionSums>(position_count_);
   const std::span<PositionSums> cropped = cropped_storage.as<PositionSums>(position_count_);
@@ -198,16 +255,15 @@ Status BatchSums::sum_around_own_centers(float limit, EventCounts* counts, uint3
   size_t queued = 0;
   const auto crop_queued = [&] {
     if (queued == 0) return;
-    options_.backend->sum_in_windows(events_.bytes, ranges, queued, header_.frame_columns, header_.frame_pixels(), options_.crop_shape,
+    options_.backend->sum_in_windows(events_.bytes, ranges, queued, header_.frame_columns, header_.frame_pixels(), crop.shape,
                             windows, block);
     for (size_t i = 0; i < queued; ++i) add(block[i], cropped[positions[i]]);
     queued = 0;
   };
-  const float crop_x = static_cast<float>(options_.crop_to->x), crop_y = static_cast<float>(options_.crop_to->y);
   const auto queue = [&](size_t i) {
     const size_t position = sums_index(frames[i]);
     ranges[queued] = event_ranges()[i];
-    windows[queued] = window_around_own(all_sums()[position], crop_x, crop_y, limit);
+    windows[queued] = window_around_own(all_sums()[position], crop.half_rows, crop.half_columns, crop.limit);
     positions[queued] = position;
     if (++queued == own_center_block_frames) crop_queued();
   };

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "accelerator.h"
 #include "backend.h"
 #include "batch_header.h"
 #include "buffer_pool.h"
@@ -30,6 +31,9 @@ struct BatchOptions {
   // Leave out frames that lie outside the scan or hold events outside the detector, instead of refusing the message.
   bool drop_invalid_frames = false;
   const Backend* backend = &scalar_backend;
+  // Asked first for what it takes; may be null.
+  Accelerator* accelerator = nullptr;
+  bool accelerate_always = false;  // also what it would not take
   // Looked at between blocks of frames; may be null.
   const std::atomic<bool>* cancelled = nullptr;
 };
@@ -40,6 +44,7 @@ struct BatchFigures {
   uint64_t events = 0;  // of the frames that were used
   uint64_t dropped_frames = 0;
   std::string dropped_reason;  // of the first dropped frame
+  const char* computed_by = "";  // name of the backend or the accelerator
 };
 
 // Sums of one scan position over the whole message.
@@ -55,6 +60,9 @@ class BatchSums {
   // Reads the message and sums it; every event is counted in `counts` too, unless that is null. Throws std::bad_alloc only.
   Status compute(std::span<const uint8_t> meta, EventCounts* counts);
 
+  // The same for a message whose header was read and checked.
+  Status compute(BatchHeader header, EventCounts* counts);
+
   // Of the frames that were used. If there is none, there is no position either.
   const BatchHeader& header() const { return header_; }
   uint32_t lowest_position() const { return lowest_position_; }
@@ -69,11 +77,13 @@ class BatchSums {
   void drop_frames(Invalid invalid, Reason reason);
   Status sum(EventCounts* counts);
   void prepare_positions();
-  Status sum_all(EventCounts* counts, uint32_t& largest);
+  Crop make_crop() const;
+  bool accelerate(EventCounts* counts, const Crop& crop, uint32_t& largest);
+  Status sum_all(EventCounts* counts, const Crop& crop, uint32_t& largest);
   Status sum_plain(EventCounts* counts, uint32_t& largest);
   void add_plain(size_t first, size_t count, EventCounts* counts, uint32_t& largest);
-  Status sum_cropped(const CropWindow& window, EventCounts* counts, uint32_t& largest);
-  Status sum_around_own_centers(float limit, EventCounts* counts, uint32_t& largest);
+  Status sum_cropped(const Crop& crop, EventCounts* counts, uint32_t& largest);
+  Status sum_around_own_centers(const Crop& crop, EventCounts* counts, uint32_t& largest);
   void count_events(size_t first, size_t count, EventCounts* counts, uint32_t largest) const;
   Status refuse_or_drop_events();
 
@@ -89,6 +99,7 @@ class BatchSums {
   size_t frames_in_message_ = 0;
   uint64_t dropped_frames_ = 0;
   std::string dropped_reason_;
+  const char* computed_by_ = "";
   EventBytes events_;
   PooledBuffer ranges_;
   PooledBuffer sums_;

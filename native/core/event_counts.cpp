@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "accelerator.h"
 #include "batch_header.h"
 
 namespace stemline {
@@ -29,8 +30,28 @@ constexpr std::array<uint64_t, 256> spread_bits = [] {
 Status EventCounts::begin(const BatchHeader& header, size_t position_count) {
   if (Status status = detectors_.masks(header.frame_rows, header.frame_columns, masks_); !status.ok()) return status;
   position_count_ = position_count;
+  event_count_ = header.batch_size_bytes / header.event_size();
+  adding_ = false;
+  computed_elsewhere_ = false;
+  pattern_ = pool_.take_array<uint32_t>(masks_->bits.size());
+  events_ = pool_.take_array<uint32_t>(position_count);
+  detector_events_ = pool_.take_array<uint32_t>(detectors_.size() * position_count);
+  return {};
+}
+
+void EventCounts::have_computed(BatchWork& work, BatchWorkResult& result) {
+  work.masks = masks_.get();
+  work.detector_count = static_cast<uint32_t>(detectors_.size());
+  result.pattern = pattern_.as<uint32_t>(masks_->bits.size()).data();
+  result.events = events_.as<uint32_t>(position_count_).data();
+  result.detectors = detector_events_.as<uint32_t>(detectors_.size() * position_count_).data();
+  computed_elsewhere_ = true;
+}
+
+void EventCounts::begin_adding() {
+  adding_ = true;
   const std::vector<uint32_t>& bits = masks_->bits;
-  narrow_cells_ = detectors_.size() <= 8 && header.batch_size_bytes / header.event_size() < uint64_t{1} << count_width<uint32_t>;
+  narrow_cells_ = detectors_.size() <= 8 && event_count_ < uint64_t{1} << count_width<uint32_t>;
   const auto fill = [&]<class Cell>(Cell) {
     cells_ = pool_.take_array<Cell>(bits.size());
     Cell* const cells = cells_.as<Cell>(bits.size()).data();
@@ -41,13 +62,9 @@ Status EventCounts::begin(const BatchHeader& header, size_t position_count) {
   } else {
     fill(uint64_t{});
   }
-  const auto zeros = [this](PooledBuffer& buffer, size_t count) {
-    buffer = pool_.take_array<uint32_t>(count);
-    std::memset(buffer.data(), 0, buffer.size());
-  };
-  zeros(position_counts_, position_count * 8 * groups());
-  zeros(events_, position_count);
-  return {};
+  position_counts_ = pool_.take_array<uint32_t>(position_count_ * 8 * groups());
+  std::memset(position_counts_.data(), 0, position_counts_.size());
+  std::memset(events_.data(), 0, events_.size());
 }
 
 template <class Cell, uint32_t groups>
@@ -86,13 +103,15 @@ void EventCounts::add(const uint8_t* events, const EventRange* frames, const uin
   };
   static constexpr std::array wide = by_groups(uint64_t{});
   static constexpr std::array narrow{&EventCounts::add_frames<uint32_t, 0>, &EventCounts::add_frames<uint32_t, 1>};
+  if (!adding_) begin_adding();
   const auto member = narrow_cells_ ? narrow[groups()] : wide[groups()];
   (this->*member)(events, frames, positions, frame_count);
 }
 
 void EventCounts::finish() {
+  if (computed_elsewhere_ && !adding_) return;
+  if (!adding_) begin_adding();
   const size_t pixels = masks_->bits.size();
-  pattern_ = pool_.take_array<uint32_t>(pixels);
   uint32_t* const pattern = pattern_.as<uint32_t>(pixels).data();
   const auto take_counts = [&](auto cell) {
     using Cell = decltype(cell);
@@ -105,7 +124,6 @@ void EventCounts::finish() {
   } else {
     take_counts(uint64_t{});
   }
-  detector_events_ = pool_.take_array<uint32_t>(detectors_.size() * position_count_);
   uint32_t* out = detector_events_.as<uint32_t>(detectors_.size() * position_count_).data();
   const size_t stride = 8 * groups();
   for (size_t d = 0; d < detectors_.size(); ++d) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 
@@ -19,6 +20,10 @@ constexpr std::array<const Backend*, 1> backends{&scalar_backend};
 
 std::span<const Backend* const> all_backends() { return backends; }
 
+bool is_backend_choice(std::string_view name) {
+  return std::find(backend_choices.begin(), backend_choices.end(), name) != backend_choices.end();
+}
+
 const Backend* find_backend(std::string_view name, std::string& why) {
   std::string names;
   for (const Backend* backend : backends) {
@@ -27,9 +32,10 @@ const Backend* find_backend(std::string_view name, std::string& why) {
       why = "backend \"" + std::string(name) + "\" needs instructions that this CPU does not have";
       return nullptr;
     }
-    names += (names.empty() ? "" : ", ") + std::string(backend->name);
+    names += std::string(backend->name) + ", ";
   }
-  why = "backend \"" + std::string(name) + "\" is unknown; this build has " + names;
+  for (const std::string_view choice : backend_choices) names += std::string(choice) + (choice == backend_choices.back() ? "" : ", ");
+  why = "backend \"" + std::string(name) + "\" is unknown; expected one of " + names;
   return nullptr;
 }
 
@@ -39,7 +45,7 @@ const Backend* default_backend(std::string& why) {
     const char* value = std::getenv("STEMLINE_BACKEND");
     return std::string(value == nullptr ? "" : value);
   }();
-  if (!forced.empty()) {
+  if (!forced.empty() && !is_backend_choice(forced)) {
     const Backend* backend = find_backend(forced, why);
     if (backend == nullptr) why = "STEMLINE_BACKEND: " + why;
     return backend;

@@ -38,14 +38,17 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   AddonData* const data = new AddonData();
   env.SetInstanceData(data);
   napi_create_reference(env, define_native_bytes(env), 1, &data->native_bytes);
+  exports.Set("accelerationReport", Napi::Function::New<js_acceleration_report>(env, "accelerationReport"));
   exports.Set("backends", Napi::Function::New<js_backends>(env, "backends"));
   exports.Set("defaultBackend", Napi::Function::New<js_default_backend>(env, "defaultBackend"));
   exports.Set("cancel", Napi::Function::New<js_cancel>(env, "cancel"));
   exports.Set("centerOfMassPartial", Napi::Function::New<js_center_of_mass_partial>(env, "centerOfMassPartial"));
+  exports.Set("configureAcceleration", Napi::Function::New<js_configure_acceleration>(env, "configureAcceleration"));
   exports.Set("cudaStatus", Napi::Function::New<js_cuda_status>(env, "cudaStatus"));
   exports.Set("decodeBatch", Napi::Function::New<js_decode_batch>(env, "decodeBatch"));
   exports.Set("ComReducer", define_com_reducer(env));
   exports.Set("ScanAnalyzer", define_scan_analyzer(env));
+  exports.Set("startAcceleration", Napi::Function::New<js_start_acceleration>(env, "startAcceleration"));
   exports.Set("zmqStart", Napi::Function::New<js_zmq_start>(env, "zmqStart"));
   exports.Set("zmqOpen", Napi::Function::New<js_zmq_open>(env, "zmqOpen"));
   exports.Set("zmqReceive", Napi::Function::New<js_zmq_receive>(env, "zmqReceive"));

@@ -108,7 +108,7 @@ std::optional<int64_t> integer_member(Napi::Object options, const char* name, in
 const Backend& backend_member(Napi::Object options) {
   const std::optional<std::string> name = string_member(options, "backend");
   std::string why;
-  const Backend* const backend = name ? find_backend(*name, why) : default_backend(why);
+  const Backend* const backend = name && !is_backend_choice(*name) ? find_backend(*name, why) : default_backend(why);
   if (backend == nullptr) throw Napi::Error(options.Env(), to_js_error(options.Env(), Status::error(StatusCode::backend_unavailable, why)));
   return *backend;
 }

@@ -1,100 +1,12 @@
-#include <unistd.h>
-#include <uv.h>
-
-#include <algorithm>
-#include <cstring>
-#include <vector>
-
-#include "../cuda/stemline_cuda.h"
+#include "acceleration.h"
 #include "convert.h"
+#include "error.h"
 #include "exports.h"
+#include "job.h"
 
 namespace stemline {
 
 namespace {
-
-// Through libuv, as Node opens addons: dlopen itself would tie the addon to the C library it was built with. Symbols of the
-// library stay its own.
-class Library {
- public:
-  explicit Library(const std::string& path) : open_(uv_dlopen(path.c_str(), &library_) == 0) {}
-  ~Library() { uv_dlclose(&library_); }
-  Library(const Library&) = delete;
-  Library& operator=(const Library&) = delete;
-
-  bool is_open() const { return open_; }
-  const char* error() const { return uv_dlerror(&library_); }
-
-  // nullptr if there is none.
-  template <typename Function>
-  Function* function(const char* name) {
-    void* address = nullptr;
-    return uv_dlsym(&library_, name, &address) == 0 ? reinterpret_cast<Function*>(address) : nullptr;
-  }
-
- private:
-  uv_lib_t library_;
-  bool open_;
-};
-
-struct CudaStatus {
-  const char* reason = nullptr;  // nullptr if there is a device
-  std::string message;
-  StemlineCudaVersions versions{};
-  std::vector<StemlineCudaDevice> devices;
-};
-
-const char* reason_text(int32_t result) {
-  switch (result) {
-    case STEMLINE_CUDA_DRIVER_MISSING: return "driver-missing";
-    case STEMLINE_CUDA_DRIVER_TOO_OLD: return "driver-too-old";
-    case STEMLINE_CUDA_NO_DEVICE: return "no-device";
-    default: return "failed";
-  }
-}
-
-// Whatever the library wrote, the text ends in its array.
-template <size_t size>
-std::string text_of(const char (&text)[size]) {
-  return {text, strnlen(text, size)};
-}
-
-CudaStatus cuda_status(const std::string& path) {
-  CudaStatus status;
-  const auto fail = [&](const char* reason, std::string message) {
-    status.reason = reason;
-    status.message = path + ": " + std::move(message);
-    return status;
-  };
-
-  Library library(path);
-  if (!library.is_open()) {
-    if (access(path.c_str(), F_OK) != 0) return fail("library-missing", "no such file");
-    return fail("library-unusable", std::string("cannot be loaded: ") + library.error());
-  }
-  constexpr const char* names[] = {"stemline_cuda_abi_version", "stemline_cuda_devices"};
-  auto* const abi_version = library.function<decltype(stemline_cuda_abi_version)>(names[0]);
-  auto* const query = library.function<decltype(stemline_cuda_devices)>(names[1]);
-  if (abi_version == nullptr) return fail("symbol-missing", std::string("has no function ") + names[0]);
-  if (const uint32_t version = abi_version(); version != STEMLINE_CUDA_ABI_VERSION) {
-    return fail("wrong-version", "expected interface version " + std::to_string(STEMLINE_CUDA_ABI_VERSION) + ", got " +
-                                     std::to_string(version));
-  }
-  if (query == nullptr) return fail("symbol-missing", std::string("has no function ") + names[1]);
-
-  char why[512] = "";
-  size_t count = 0;
-  int32_t result = query(nullptr, 0, &count, &status.versions, why, sizeof why);
-  if (result == STEMLINE_CUDA_OK) {
-    // Far more than any machine has: memory does not depend on what a library says.
-    status.devices.resize(std::min(count, size_t{1024}));
-    result = query(status.devices.data(), status.devices.size(), &count, &status.versions, why, sizeof why);
-    status.devices.resize(result == STEMLINE_CUDA_OK ? std::min(count, status.devices.size()) : 0);
-  }
-  if (result != STEMLINE_CUDA_OK) return fail(reason_text(result), text_of(why));
-  if (status.devices.empty()) return fail(reason_text(STEMLINE_CUDA_NO_DEVICE), "found no device");
-  return status;
-}
 
 Napi::Object to_js(Napi::Env env, const StemlineCudaDevice& device) {
   Napi::Array capability = Napi::Array::New(env, 2);
@@ -108,12 +20,7 @@ Napi::Object to_js(Napi::Env env, const StemlineCudaDevice& device) {
   return object;
 }
 
-}  // namespace
-
-Napi::Value js_cuda_status(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::string library = path_argument(info[0], "library");
-  const CudaStatus status = cuda_status(library);
+Napi::Object to_js(Napi::Env env, const std::string& library, const CudaStatus& status) {
   Napi::Array devices = Napi::Array::New(env, status.devices.size());
   for (size_t i = 0; i < status.devices.size(); ++i) devices.Set(static_cast<uint32_t>(i), to_js(env, status.devices[i]));
   Napi::Object object = Napi::Object::New(env);
@@ -124,6 +31,96 @@ Napi::Value js_cuda_status(const Napi::CallbackInfo& info) {
   object.Set("runtimeVersion", status.versions.runtime);
   object.Set("devices", devices);
   return object;
+}
+
+const char* operation_name(BatchOperation operation) {
+  switch (operation) {
+    case BatchOperation::no_crop: return "no-crop";
+    case BatchOperation::fixed_crop: return "fixed-crop";
+    case BatchOperation::own_center_crop: return "own-center-crop";
+    case BatchOperation::analysis: break;
+  }
+  return "analysis";
+}
+
+Napi::Object to_js(Napi::Env env, const Acceleration::Report& report) {
+  Napi::Array calibration = Napi::Array::New(env);
+  for (const CalibrationPoint& point : report.calibration) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("operation", operation_name(point.operation));
+    object.Set("events", static_cast<double>(point.events));
+    object.Set("cpuMs", point.cpu_ms);
+    object.Set("cudaMs", point.device_ms);
+    object.Set("chosen", point.device_chosen ? "cuda" : "cpu");
+    calibration.Set(calibration.Length(), object);
+  }
+  const char* const modes[] = {"cpu", "auto", "cuda"};
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("mode", modes[static_cast<size_t>(report.settings.mode)]);
+  object.Set("cuda", to_js(env, report.settings.library, report.status));
+  object.Set("device", report.device ? Napi::Value(Napi::Number::New(env, static_cast<double>(*report.device))) : env.Null());
+  object.Set("startMs", report.start_ms);
+  object.Set("calibration", calibration);
+  object.Set("calibrationMs", report.calibration_ms);
+  object.Set("figures", env.Null());
+  if (report.accelerator != nullptr) {
+    const CudaAccelerator::Figures figures = report.accelerator->figures();
+    const StemlineCudaUsage usage = report.accelerator->usage();
+    Napi::Object counts = Napi::Object::New(env);
+    counts.Set("batches", static_cast<double>(figures.batches));
+    counts.Set("busy", static_cast<double>(figures.busy));
+    counts.Set("tooLarge", static_cast<double>(figures.too_large));
+    counts.Set("failures", static_cast<double>(figures.failures));
+    counts.Set("failure", figures.failure);
+    counts.Set("off", figures.off);
+    counts.Set("deviceBytes", static_cast<double>(usage.device_bytes));
+    counts.Set("pinnedBytes", static_cast<double>(usage.pinned_bytes));
+    counts.Set("maxBytes", static_cast<double>(usage.max_bytes));
+    object.Set("figures", counts);
+  }
+  return object;
+}
+
+class StartJob : public Job {
+ protected:
+  Status execute() override {
+    Acceleration::process().start();
+    return {};
+  }
+
+  napi_value result(napi_env env) override {
+    napi_value nothing = nullptr;
+    napi_get_undefined(env, &nothing);
+    return nothing;
+  }
+};
+
+}  // namespace
+
+Napi::Value js_cuda_status(const Napi::CallbackInfo& info) {
+  const std::string path = path_argument(info[0], "library");
+  return to_js(info.Env(), path, CudaLibrary(path).status());
+}
+
+void js_configure_acceleration(const Napi::CallbackInfo& info) {
+  const Napi::Object object = object_argument(info[0], "settings");
+  Acceleration::Settings settings;
+  const std::string mode = string_member(object, "mode").value_or("cpu");
+  if (mode == "auto") settings.mode = Acceleration::Mode::automatic;
+  if (mode == "cuda") settings.mode = Acceleration::Mode::cuda;
+  settings.library = path_argument(object.Get("library"), "library");
+  settings.device = string_member(object, "device").value_or("");
+  settings.replica = static_cast<uint32_t>(integer_member(object, "replica", 0, UINT32_MAX).value_or(0));
+  Acceleration::process().configure(std::move(settings));
+}
+
+Napi::Value js_start_acceleration(const Napi::CallbackInfo& info) {
+  return Job::start(std::make_unique<StartJob>(), info.Env(), {}, 0);
+}
+
+Napi::Value js_acceleration_report(const Napi::CallbackInfo& info) {
+  const Acceleration::Report* const report = Acceleration::process().report();
+  return report == nullptr ? info.Env().Null() : Napi::Value(to_js(info.Env(), *report));
 }
 
 }  // namespace stemline

@@ -17,6 +17,13 @@ Napi::Function define_com_reducer(Napi::Env env);
 // cudaStatus(library: string): object
 Napi::Value js_cuda_status(const Napi::CallbackInfo& info);
 
+// configureAcceleration({ mode: "cpu" | "auto" | "cuda", library, device?, replica? }): void, before the first batch
+void js_configure_acceleration(const Napi::CallbackInfo& info);
+// startAcceleration(): Promise<void>, as the first batch does
+Napi::Value js_start_acceleration(const Napi::CallbackInfo& info);
+// accelerationReport(): object, or null before that
+Napi::Value js_acceleration_report(const Napi::CallbackInfo& info);
+
 // decodeBatch(meta: Uint8Array, dataLength: number): object
 Napi::Value js_decode_batch(const Napi::CallbackInfo& info);
 

@@ -37,17 +37,18 @@ VirtualDetector detector_argument(Napi::Value value) {
 
 class AnalysisJob : public Job {
  public:
-  AnalysisJob(std::shared_ptr<VirtualDetectors> detectors, SharedBytes meta, SharedBytes data, const BatchOptions& options)
-      : detectors_(std::move(detectors)), meta_(std::move(meta)), data_(std::move(data)), options_(options) {}
+  AnalysisJob(std::shared_ptr<VirtualDetectors> detectors, SharedBytes meta, SharedBytes data, const BatchOptions& options, Device device)
+      : detectors_(std::move(detectors)), meta_(std::move(meta)), data_(std::move(data)), options_(options), device_(device) {}
 
  protected:
   Status execute() override {
+    if (Status status = find_accelerator(device_, options_); !status.ok()) return status;
     options_.cancelled = cancelled();
     return scan_analysis(meta_.bytes, data_.bytes, options_, *detectors_, buffer_pool(), result_);
   }
 
   napi_value result(napi_env env) override {
-    return batch_result(env, std::move(result_.meta), std::move(result_.data), result_, options_.backend->name);
+    return batch_result(env, std::move(result_.meta), std::move(result_.data), result_);
   }
 
  private:
@@ -55,6 +56,7 @@ class AnalysisJob : public Job {
   SharedBytes meta_;
   SharedBytes data_;
   BatchOptions options_;
+  Device device_;
   ScanAnalysisResult result_;
 };
 
@@ -78,11 +80,12 @@ class JsScanAnalyzer : public Napi::ObjectWrap<JsScanAnalyzer> {
   Napi::Value analyze(const Napi::CallbackInfo& info) {
     const Napi::Object object = object_argument(info[2], "options");
     BatchOptions options;
-    read_batch_options(object, options);
+    Device device = Device::any;
+    read_batch_options(object, options, device);
     const uint32_t number = job_number_member(object);
     SharedBytes meta = bytes_argument(info[0], "meta");
     SharedBytes data = bytes_argument(info[1], "data");
-    return Job::start(std::make_unique<AnalysisJob>(detectors_, std::move(meta), std::move(data), options), info.Env(),
+    return Job::start(std::make_unique<AnalysisJob>(detectors_, std::move(meta), std::move(data), options, device), info.Env(),
                       {info[0], info[1]}, number);
   }
 

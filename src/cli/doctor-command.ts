@@ -3,7 +3,15 @@ import { availableParallelism, cpus, totalmem } from "node:os";
 import { getHeapStatistics } from "node:v8";
 import { errorText } from "../errors.ts";
 import type { CudaReason } from "../native/addon.ts";
-import { addonPath, backends, type CudaStatus, cudaStatus, defaultBackend } from "../native/kernels.ts";
+import {
+  type AccelerationReport,
+  addonPath,
+  backends,
+  type CudaStatus,
+  cudaStatus,
+  defaultBackend,
+  startAcceleration,
+} from "../native/backends.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { PackageFacts } from "./files.ts";
 
@@ -35,7 +43,7 @@ export async function doctor(
     cpuFeatures(),
     memory(),
     ...native(),
-    cuda(),
+    await cuda(),
     await zeroMq(),
     await nats(env),
   ];
@@ -128,31 +136,62 @@ function backend(known: readonly { name: string; supported: boolean }[]): Findin
   }
 }
 
-/** The CUDA library is optional, and so is a GPU; a library of another release or a broken driver is a defect. */
-function cuda(): Finding {
+/**
+ * The CUDA library is optional, and so is a GPU; a library of another release or a broken driver is a defect. Where there is a
+ * GPU, it is compared with the CPU here as in every process, which decides what computes.
+ */
+async function cuda(): Promise<Finding> {
   const subject = "CUDA";
   const kernelModule = /Kernel Module\s+(?:for \S+\s+)?([\d.]+)/.exec(
     textOf("/proc/driver/nvidia/version"),
   )?.[1];
   const kernel =
     kernelModule === undefined ? "no NVIDIA kernel module is loaded" : `NVIDIA kernel module ${kernelModule}`;
+  let report: AccelerationReport;
   let status: CudaStatus;
   try {
-    status = cudaStatus();
+    report = await startAcceleration();
+    status = report.mode === "cpu" ? cudaStatus() : report.cuda;
   } catch {
     return { subject, state: "note", text: `not looked for, the addon is not loaded; ${kernel}` };
   }
   const { library, reason, message, driverVersion, runtimeVersion, devices } = status;
-  if (reason !== null) {
-    const state = harmless.has(reason) ? "note" : "bad";
+  if (devices.length === 0) {
+    const state = reason !== null && harmless.has(reason) ? "note" : "bad";
     return { subject, state, text: `kernels run on the CPU: ${message}; ${kernel}` };
   }
-  const lines = devices.map(
-    ({ name, computeCapability, memoryBytes, pciBusId }) =>
-      `${name}, compute capability ${computeCapability.join(".")}, ${gigabytes(memoryBytes)}, ${pciBusId}`,
-  );
+  const lines = devices.map(({ name, computeCapability, memoryBytes, pciBusId }) => {
+    const chosen = pciBusId === report.device?.pciBusId ? ", chosen" : "";
+    return `${name}, compute capability ${computeCapability.join(".")}, ${gigabytes(memoryBytes)}, ${pciBusId}${chosen}`;
+  });
   const versions = `CUDA ${runtimeVersion}; driver for CUDA up to ${driverVersion}, ${kernel}`;
-  return { subject, state: "ok", text: [`${library}, ${versions}`, ...lines].join("\n") };
+  const text = [`${library}, ${versions}`, ...lines, ...choice(report)].join("\n");
+  const state = reason === null || harmless.has(reason) ? "ok" : "bad";
+  return { subject, state, text };
+}
+
+/** What computes batches, and the figures behind it. */
+function choice({ mode, cuda: { message }, figures, calibration, ...times }: AccelerationReport): string[] {
+  const start = `started in ${times.startMs.toFixed(0)} ms`;
+  const summary =
+    mode === "cpu"
+      ? "kernels run on the CPU: STEMLINE_BACKEND says so"
+      : figures === null
+        ? `kernels run on the CPU: ${message}`
+        : mode === "cuda"
+          ? `kernels run on the GPU wherever they can: STEMLINE_BACKEND says so; ${start}`
+          : `kernels run where they are faster; ${start}, compared in ${times.calibrationMs.toFixed(0)} ms`;
+  const operations = [...new Set(calibration.map(({ operation }) => operation))];
+  const compared = operations.map((operation) => {
+    const points = calibration
+      .filter((point) => point.operation === operation)
+      .map(({ events, cpuMs, cudaMs, chosen }) => {
+        const sizes = `${events.toLocaleString("en")} events`;
+        return `${sizes} ${cpuMs.toFixed(2)}/${cudaMs.toFixed(2)} ${chosen.toUpperCase()}`;
+      });
+    return `  ${operation}, ms by CPU/GPU: ${points.join("; ")}`;
+  });
+  return [summary, ...compared];
 }
 
 /** Machines without a GPU, installations without the library, and systems that are too old to load it. */
@@ -162,6 +201,7 @@ const harmless: ReadonlySet<CudaReason> = new Set<CudaReason>([
   "driver-missing",
   "driver-too-old",
   "no-device",
+  "slower",
 ]);
 
 // The network's libraries are loaded here: no other command of a developer needs them.

@@ -1,5 +1,5 @@
 import { errorText, HostError, PipelineError } from "../errors.ts";
-import { defaultBackend } from "../native/kernels.ts";
+import { accelerationReport, defaultBackend, useReplica } from "../native/backends.ts";
 import { acceptedFormats, type Operator, type OperatorContext } from "../operator/define-operator.ts";
 import { maxFailuresInARow } from "../operator/run-result.ts";
 import type { RuntimePipeline } from "../spec/expand-pipeline.ts";
@@ -14,6 +14,7 @@ import {
   outputPortStatusJson,
 } from "../wire/status.ts";
 import { operatorKey, portKey } from "../wire/subjects.ts";
+import { watchAcceleration } from "./acceleration-watch.ts";
 import type { HostConfig } from "./config.ts";
 import type { ControlPlane, Subscription } from "./control-plane.ts";
 import { Downstream } from "./downstream.ts";
@@ -167,7 +168,7 @@ class Host {
     const context = () => this.#context(view.operator.canonical_id, parameters, downstream);
     const state = await this.#untilStopped(Promise.resolve(operator.setup?.(context())));
     this.#teardown = async () => operator.teardown?.({ ...context(), state });
-    this.#nameBackend();
+    this.#nameBackend(view.operator.parallel_index);
 
     const messenger = this.#openPorts(view);
     this.#messenger = messenger;
@@ -388,11 +389,14 @@ class Host {
     if (isDue()) this.#log[level](fields, text);
   }
 
-  #nameBackend(): void {
+  #nameBackend(replica: number): void {
     try {
       const backend = defaultBackend();
+      useReplica(replica);
       this.#options.metrics.setBackend(backend);
+      this.#options.metrics.followAcceleration(accelerationReport);
       this.#log.info({ backend }, "compute backend");
+      this.#subscriptions.push(watchAcceleration(accelerationReport, this.#log));
     } catch (error) {
       // Operators that compute nothing natively run without the addon; others say so when they load it.
       this.#log.debug({ error }, "no compute backend");

@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { HostError } from "../errors.ts";
+import type { AccelerationReport } from "../native/backends.ts";
 
 /** Messages and bytes of one port since the start. */
 export interface PortCount {
@@ -83,6 +84,55 @@ export class HostMetrics {
   /** Says which backend computes. */
   setBackend(name: string): void {
     this.#gauge("backend_info", "1 for the compute backend in use", ["backend"]).set({ backend: name }, 1);
+  }
+
+  /** Shows what a GPU does, once a batch has asked for one. */
+  followAcceleration(readReport: () => AccelerationReport | null): void {
+    this.#gauge(
+      "accelerator_info",
+      "1 for the GPU, by its PCI bus id, and what became of it: used, off after a failure, or a reason why it is not used",
+      ["device", "state"],
+      (gauge) => {
+        gauge.reset();
+        const report = readReport();
+        if (report === null || report.mode === "cpu") return;
+        const { figures, device, cuda } = report;
+        const state = figures === null ? (cuda.reason ?? "none") : figures.off ? "off" : "used";
+        gauge.set({ device: device?.pciBusId ?? "none", state }, 1);
+      },
+    );
+    this.#gauge(
+      "accelerator_calibration_seconds",
+      "Time for a batch of so many events, measured at the start",
+      ["operation", "events", "by"],
+      (gauge) => {
+        for (const { operation, events, cpuMs, cudaMs } of readReport()?.calibration ?? []) {
+          gauge.set({ operation, events, by: "cpu" }, cpuMs / 1000);
+          gauge.set({ operation, events, by: "cuda" }, cudaMs / 1000);
+        }
+      },
+    );
+    this.#gauge("accelerator_memory_bytes", "Memory taken for the GPU's work", ["memory"], (gauge) => {
+      const figures = readReport()?.figures;
+      if (figures == null) return;
+      gauge.set({ memory: "device" }, figures.deviceBytes);
+      gauge.set({ memory: "pinned" }, figures.pinnedBytes);
+    });
+    new Counter({
+      name: "stemline_accelerator_batches_total",
+      help: "Batches that the GPU was asked for; all but those computed were left to the CPU",
+      labelNames: ["outcome"],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        const figures = readReport()?.figures;
+        if (figures == null) return;
+        this.inc({ outcome: "computed" }, figures.batches);
+        this.inc({ outcome: "busy" }, figures.busy);
+        this.inc({ outcome: "too_large" }, figures.tooLarge);
+        this.inc({ outcome: "failed" }, figures.failures);
+      },
+    });
   }
 
   #portMetrics(direction: "received" | "sent"): void {

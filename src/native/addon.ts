@@ -115,6 +115,8 @@ export type CudaReason =
   | "driver-missing"
   | "driver-too-old"
   | "no-device"
+  | "no-such-device"
+  | "slower"
   | "failed";
 
 export interface CudaDevice {
@@ -136,6 +138,53 @@ export interface NativeCudaStatus {
   readonly driverVersion: number;
   readonly runtimeVersion: number;
   readonly devices: readonly CudaDevice[];
+}
+
+/** Milliseconds for a batch of so many events, the shorter of two runs, and what such batches are computed by. */
+export interface CalibrationPoint {
+  readonly operation: "no-crop" | "fixed-crop" | "own-center-crop" | "analysis";
+  readonly events: number;
+  readonly cpuMs: number;
+  /** Infinity if the device did not do it. */
+  readonly cudaMs: number;
+  readonly chosen: "cpu" | "cuda";
+}
+
+/** Batches that an accelerator was asked to compute; all but the first number were computed by the CPU instead. */
+export interface AcceleratorFigures {
+  readonly batches: number;
+  /** All of the device's slots were in use. */
+  readonly busy: number;
+  /** They need more memory than may be used. */
+  readonly tooLarge: number;
+  readonly failures: number;
+  /** Why the last of those failed; "" if none did. */
+  readonly failure: string;
+  /** It is not used any more, after that failure. */
+  readonly off: boolean;
+  /** Memory in use, of the device and pinned of the host, and the most of each. */
+  readonly deviceBytes: number;
+  readonly pinnedBytes: number;
+  readonly maxBytes: number;
+}
+
+export interface NativeAccelerationReport {
+  readonly mode: AccelerationSettings["mode"];
+  readonly cuda: NativeCudaStatus;
+  /** Index of the chosen device. */
+  readonly device: number | null;
+  readonly startMs: number;
+  readonly calibration: readonly CalibrationPoint[];
+  readonly calibrationMs: number;
+  readonly figures: AcceleratorFigures | null;
+}
+
+/** What may compute batches, where the CUDA library lies, and which device it should use: by index, or by the replica's. */
+export interface AccelerationSettings {
+  readonly mode: "cpu" | "auto" | "cuda";
+  readonly library: string;
+  readonly device?: string;
+  readonly replica?: number;
 }
 
 /** Parts of what the addon returns. */
@@ -167,9 +216,11 @@ export type ZmqEvent =
 export type ZmqListener = (...event: ZmqEvent) => void;
 
 export interface Addon {
+  accelerationReport(): NativeAccelerationReport | null;
   backends(): { name: string; supported: boolean }[];
   defaultBackend(): string;
   cancel(jobNumber: number): void;
+  configureAcceleration(settings: AccelerationSettings): void;
   cudaStatus(library: string): NativeCudaStatus;
   centerOfMassPartial(meta: Bytes, data: Bytes, options: PartialOptions): Promise<BatchResult<NativeParts>>;
   decodeBatch(meta: Bytes, dataLength: number): DecodedBatch;
@@ -182,6 +233,7 @@ export interface Addon {
   ) => {
     analyze(meta: Bytes, data: Bytes, options: BatchCallOptions): Promise<BatchResult<NativeParts>>;
   };
+  startAcceleration(): Promise<void>;
   zmqStart(listener: ZmqListener): void;
   zmqOpen(
     endpoint: string,

@@ -1,12 +1,10 @@
 import { inspect } from "node:util";
-import { NativeError, ParameterError, StemlineError, WireError } from "../errors.ts";
+import { ParameterError } from "../errors.ts";
 import { defineLazily, heldParts, holdParts } from "../wire/bytes.ts";
 import type {
   BatchCallOptions,
   BatchResult,
   ComEmission,
-  CudaDevice,
-  CudaReason,
   DecodedBatch,
   MessageBytes,
   MessageParts,
@@ -14,7 +12,8 @@ import type {
   NativeParts,
   ReduceOptions,
 } from "./addon.ts";
-import { cudaLibraryPath, findAddon, loadAddon } from "./loader.ts";
+import { loadAddon } from "./loader.ts";
+import { typedError } from "./typed-error.ts";
 
 /** Name and version of the form of COMPartial messages that has the positions of the batch alone; see docs/protocol.md. */
 export const comPartialPositions = "stemline-com-partial-1";
@@ -29,7 +28,7 @@ export interface EventSelection {
   readonly cropShape?: "box" | "disk";
   /** What to do with a frame outside the scan or with events outside the detector. Default `reject`. */
   readonly invalidFrames?: "reject" | "drop";
-  /** Backend for this call; default: STEMLINE_BACKEND, else the best that the CPU has. */
+  /** What computes this call: `cpu`, `cuda`, or a backend of the CPU by its name. Default: as STEMLINE_BACKEND says. */
   readonly backend?: string;
   readonly signal?: AbortSignal;
 }
@@ -205,57 +204,6 @@ function bytesOf(message: MessageBytes): MessageBytes {
   return (heldParts(message) as MessageBytes | undefined) ?? message;
 }
 
-/** The file that the addon was loaded from. Throws NativeError `STEMLINE_ADDON_NOT_LOADED` without one. */
-export function addonPath(): string {
-  return findAddon().path;
-}
-
-/** Backends of this build, best first, and whether this CPU can run them. */
-export function backends(): { name: string; supported: boolean }[] {
-  return loadAddon().backends();
-}
-
-/** The backend used when a call names none. Throws NativeError if STEMLINE_BACKEND names one that cannot be used. */
-export function defaultBackend(): string {
-  try {
-    return loadAddon().defaultBackend();
-  } catch (error) {
-    throw typedError(error);
-  }
-}
-
-/** The GPUs of this machine, or why none can be used. */
-export interface CudaStatus {
-  /** Where the CUDA library was looked for. */
-  readonly library: string;
-  /** null if and only if there is a device. */
-  readonly reason: CudaReason | null;
-  /** The reason in words, with the library's path; "" if there is a device. */
-  readonly message: string;
-  /** Newest CUDA that the driver runs, such as "13.0"; null without a driver or a library that can ask it. */
-  readonly driverVersion: string | null;
-  /** CUDA that the library was built with; null without a library. */
-  readonly runtimeVersion: string | null;
-  readonly devices: readonly CudaDevice[];
-}
-
-/**
- * Looks for the CUDA library, its driver and devices. Blocks while the driver starts, seconds on some machines. Throws
- * NativeError `STEMLINE_ADDON_NOT_LOADED` without the addon, which opens the library; for nothing else.
- */
-export function cudaStatus(): CudaStatus {
-  const status = loadAddon().cudaStatus(cudaLibraryPath());
-  return {
-    ...status,
-    driverVersion: cudaVersionText(status.driverVersion),
-    runtimeVersion: cudaVersionText(status.runtimeVersion),
-  };
-}
-
-function cudaVersionText(version: number): string | null {
-  return version === 0 ? null : `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
-}
-
 function nativeSelection(options: EventSelection): BatchCallOptions {
   const [cropX, cropY] = options.cropTo === undefined ? [] : readPair("cropTo", options.cropTo);
   const [centerX, centerY] =
@@ -325,16 +273,6 @@ async function settle<T>(call: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw typedError(error);
   }
-}
-
-/** The addon's plain errors as the classes that callers know; the stack is of no use to them. */
-function typedError(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof StemlineError) return error;
-  const code = "code" in error ? error.code : undefined;
-  if (typeof code !== "string") return error;
-  if (code === "STEMLINE_INVALID_ARGUMENT") return new ParameterError(code, error.message);
-  if (/^STEMLINE_(BATCH|NPZ|SCAN)_/.test(code)) return new WireError(code, error.message);
-  return code.startsWith("STEMLINE_") ? new NativeError(code, error.message) : error;
 }
 
 function nativeReduceOptions(options: ComReducerOptions): ReduceOptions {

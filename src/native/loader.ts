@@ -39,6 +39,7 @@ export function findAddon(): { readonly addon: Addon; readonly path: string } {
     }
     try {
       loaded = { addon: require(path) as Addon, path };
+      configureAcceleration(loaded.addon);
       return loaded;
     } catch (error) {
       cause ??= error;
@@ -54,6 +55,19 @@ export function findAddon(): { readonly addon: Addon; readonly path: string } {
     ].join("\n"),
     { cause },
   );
+}
+
+/** Hands on what the environment says of GPUs, and which replica of its operator this process is. */
+export function configureAcceleration(addon: Addon, replica = 0): void {
+  const { STEMLINE_BACKEND: backend, STEMLINE_CUDA_DEVICE: device = "" } = process.env;
+  // Any other is a backend of the CPU, which is checked where it is used.
+  const mode = backend === undefined || backend === "" ? "auto" : backend;
+  addon.configureAcceleration({
+    mode: mode === "auto" || mode === "cuda" ? mode : "cpu",
+    library: cudaLibraryPath(),
+    device,
+    replica,
+  });
 }
 
 /** Where the CUDA library is looked for: named by STEMLINE_CUDA_LIBRARY, else beside the addon. Throws as `findAddon` does. */

@@ -2,7 +2,7 @@
 // message, and time of partial, of reduce and of both, for a scan of 1,024 x 1,024 positions. Run by npm run bench:lane.
 import { ComReducer, centerOfMassPartial, encodeBatchHeader } from "../../src/distiller/index.ts";
 import type { MessageParts } from "../../src/native/addon.ts";
-import { defaultBackend } from "../../src/native/kernels.ts";
+import { defaultBackend } from "../../src/native/backends.ts";
 
 const side = 1024;
 const frameSide = 576;

@@ -6,7 +6,7 @@ import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { StemlineError } from "../../src/errors.ts";
-import { defaultBackend } from "../../src/native/kernels.ts";
+import { defaultBackend } from "../../src/native/backends.ts";
 import { BenchError } from "./errors.ts";
 import { type Figure, figuresOf, joinRounds, noisySpread, type Samples } from "./figures.ts";
 import { hostNames } from "./host/cases.ts";

@@ -3,8 +3,8 @@ import { decode, encode } from "@msgpack/msgpack";
 import { describe, expect, it } from "vitest";
 import { writeNpz } from "../../../src/distiller/npz.ts";
 import type { BatchResult } from "../../../src/native/addon.ts";
+import { backends } from "../../../src/native/backends.ts";
 import {
-  backends,
   type CenterOfMassPartialOptions,
   ComReducer,
   centerOfMassPartial,

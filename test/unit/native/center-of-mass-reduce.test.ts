@@ -2,11 +2,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { ComReducer } from "../../../src/distiller/com-reducer.ts";
 import { readNpz, writeNpz } from "../../../src/distiller/npz.ts";
 import type { MessageParts } from "../../../src/native/addon.ts";
-import {
-  backends,
-  centerOfMassPartial,
-  ComReducer as NativeComReducer,
-} from "../../../src/native/kernels.ts";
+import { backends } from "../../../src/native/backends.ts";
+import { centerOfMassPartial, ComReducer as NativeComReducer } from "../../../src/native/kernels.ts";
 import { reduceDifferences } from "./deliberate-differences.ts";
 import { goldenBytes, goldenJson, npyData } from "./golden-cases.ts";
 import { batchMessage, random, randomFrames, shuffled, type TestFrame, type TestScan } from "./messages.ts";

@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { ComReducer } from "../../../src/distiller/com-reducer.ts";
 import { comPartialParts } from "../../../src/distiller/message-parts.ts";
 import type { ComEmission, MessageBytes, MessageParts } from "../../../src/native/addon.ts";
+import { backends } from "../../../src/native/backends.ts";
 import {
-  backends,
   type ComReducerOptions,
   centerOfMassPartial,
   comPartialPositions,

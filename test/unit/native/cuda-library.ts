@@ -19,13 +19,28 @@ export function compileCudaLibrary(folder: string, functions: string): string {
 export const currentVersion =
   "uint32_t stemline_cuda_abi_version(void) { return STEMLINE_CUDA_ABI_VERSION; }\n";
 
-/** The function that lists devices, with the given statements. */
+/** The function that lists devices, with the given statements, and those that need one, which fail. */
 export function devicesFunction(body: string): string {
   return `int32_t stemline_cuda_devices(StemlineCudaDevice* devices, size_t capacity, size_t* device_count,
       StemlineCudaVersions* versions, char* reason, size_t reason_size) {
     *device_count = 0;
     *versions = (StemlineCudaVersions){12040, 13000};
     ${body}
+  }
+  static int32_t stub(char* reason, size_t size) {
+    strncpy(reason, "this device is a stub", size);
+    return STEMLINE_CUDA_FAILED;
+  }
+  int32_t stemline_cuda_create(int32_t device, uint64_t max_bytes, StemlineCudaContext** context, char* reason, size_t size) {
+    return stub(reason, size);
+  }
+  void stemline_cuda_destroy(StemlineCudaContext* context) {}
+  int32_t stemline_cuda_submit(StemlineCudaContext* context, const StemlineCudaBatch* batch, uint64_t* ticket, char* reason, size_t size) {
+    return stub(reason, size);
+  }
+  int32_t stemline_cuda_wait(StemlineCudaContext* context, uint64_t ticket, char* reason, size_t size) { return stub(reason, size); }
+  int32_t stemline_cuda_query(StemlineCudaContext* context, StemlineCudaUsage* usage, char* reason, size_t size) {
+    return stub(reason, size);
   }\n`;
 }
 

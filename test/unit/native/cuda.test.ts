@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Addon } from "../../../src/native/addon.ts";
-import { addonPath, cudaStatus } from "../../../src/native/kernels.ts";
+import { addonPath, cudaStatus } from "../../../src/native/backends.ts";
 import { loadAddon } from "../../../src/native/loader.ts";
 import { nodeArguments } from "./child.ts";
 import { compileCudaLibrary, currentVersion, devicesFunction, twoDevices } from "./cuda-library.ts";
@@ -100,7 +100,7 @@ describe("cudaStatus", () => {
     expect(statusWith(library)).toEqual({
       library: join(folder, "stemline_cuda.so"),
       reason: "wrong-version",
-      message: `${join(folder, "stemline_cuda.so")}: expected interface version 1, got 42`,
+      message: `${join(folder, "stemline_cuda.so")}: expected interface version 2, got 42`,
       ...nothing,
     });
   });
@@ -165,8 +165,8 @@ describe("cudaStatus", () => {
     const addon = join(folder, basename(addonPath()));
     copyFileSync(addonPath(), addon);
     const library = compileCudaLibrary(folder, twoDevices);
-    const kernels = JSON.stringify(new URL("../../../src/native/kernels.ts", import.meta.url).href);
-    const program = `import { cudaStatus } from ${kernels}; console.log(JSON.stringify(cudaStatus()));`;
+    const backends = JSON.stringify(new URL("../../../src/native/backends.ts", import.meta.url).href);
+    const program = `import { cudaStatus } from ${backends}; console.log(JSON.stringify(cudaStatus()));`;
     const env = { ...process.env, STEMLINE_ADDON: addon, STEMLINE_CUDA_LIBRARY: "" };
     const text = execFileSync(process.execPath, nodeArguments("-e", program), { env, encoding: "utf8" });
     expect(JSON.parse(text)).toMatchObject({ library, reason: null });

@@ -5,14 +5,13 @@ import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { NativeError, ParameterError, WireError } from "../../../src/errors.ts";
 import type { Addon, BatchResult, MessageParts, NativeParts } from "../../../src/native/addon.ts";
+import { backends, defaultBackend } from "../../../src/native/backends.ts";
 import {
-  backends,
   type CenterOfMassPartialOptions,
   ComReducer,
   type ComReducerOptions,
   centerOfMassPartial,
   decodeBatch,
-  defaultBackend,
 } from "../../../src/native/kernels.ts";
 import { loadAddon } from "../../../src/native/loader.ts";
 import { nodeArguments } from "./child.ts";
@@ -80,9 +79,11 @@ describe("backends", () => {
     expect(defaultBackend()).toBe(process.env.STEMLINE_BACKEND || supported[0]!.name);
   });
 
-  const kernels = new URL("../../../src/native/kernels.ts", import.meta.url).href;
+  const urlOf = (file: string) =>
+    JSON.stringify(new URL(`../../../src/native/${file}`, import.meta.url).href);
   const child = async (backend: string, script: string) => {
-    const program = `import { centerOfMassPartial, defaultBackend } from ${JSON.stringify(kernels)};\n${script}`;
+    const program = `import { centerOfMassPartial } from ${urlOf("kernels.ts")};
+      import { defaultBackend } from ${urlOf("backends.ts")};\n${script}`;
     const { stdout } = await promisify(execFile)(process.execPath, nodeArguments("-e", program), {
       env: { ...process.env, STEMLINE_BACKEND: backend },
     });

@@ -6,7 +6,8 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { MessageParts } from "../../../src/native/addon.ts";
-import { backends, ComReducer, centerOfMassPartial } from "../../../src/native/kernels.ts";
+import { backends } from "../../../src/native/backends.ts";
+import { ComReducer, centerOfMassPartial } from "../../../src/native/kernels.ts";
 import { loadAddon } from "../../../src/native/loader.ts";
 import type { WorkerReport, WorkerTask } from "./lifetime-worker.ts";
 import { largeMessage, randomMessage } from "./messages.ts";
