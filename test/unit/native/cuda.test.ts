@@ -95,7 +95,7 @@ describe("cudaStatus", () => {
 
   it("says which version was expected and calls no further function of another one", () => {
     const library = `
-      uint32_t stemline_cuda_abi_version(void) { return STEMLINE_CUDA_ABI_VERSION + 41; }
+      uint32_t stemline_cuda_abi_version(void) { return STEMLINE_CUDA_ABI_VERSION + 40; }
       ${devicesFunction("__builtin_trap();")}`;
     expect(statusWith(library)).toEqual({
       library: join(folder, "stemline_cuda.so"),
