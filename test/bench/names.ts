@@ -15,6 +15,7 @@ const baselineWhos: readonly Who[] = ["naive", "javascript", "scalar"];
 
 /** Limits of operations whose own bytes are not measured alone: messages of this size lie in the L3 at best. */
 const levelLimits: Readonly<Record<string, string>> = {
+  analysis: "limit/stream/l3",
   crc: "limit/stream/l3",
   decode: "limit/stream/l3",
   encode: "limit/memcpy/l3",

@@ -17,6 +17,7 @@ const titles: Readonly<Record<string, string>> = {
   encode: "Columns to a JSON header: encode/json/FRAMES",
   npz: "Archives of a partial result: npz/WHO/SCAN SIDE",
   crc: "Their checksums alone: crc/WHO/SCAN SIDE",
+  analysis: "scan-analysis, a whole message: analysis/CROP-DETECTORS/WHO/EVENTS A FRAME/SCAN SIDE",
   partial: "center-of-mass-partial, a whole message: partial/CROP/WHO/EVENTS A FRAME/SCAN SIDE",
   small: "The same, 256 frames: small/CROP/WHO/EVENTS A FRAME/SCAN SIDE",
   reduce: "center-of-mass-reduce: reduce/json, one message; reduce/scan, all eight of a scan",

@@ -375,6 +375,33 @@ NaiveArrays naive_center_of_mass(const Message& message, Crop crop) {
   return arrays;
 }
 
+std::vector<Ring> rings(uint32_t count) {
+  std::vector<Ring> all;
+  for (uint32_t i = 0; i < count; ++i) all.push_back({240.0 * i / count, 240.0 * (i + 1) / count});
+  return all;
+}
+
+NaiveCounts naive_counts(const Message& message, const std::vector<Ring>& rings) {
+  const uint32_t side = message.plan.frame_side;
+  const size_t positions = size_t{message.plan.scan_rows} * message.plan.scan_columns;
+  NaiveCounts counts{std::vector<uint32_t>(message.pixels()), {}};
+  counts.detectors.assign(rings.size(), std::vector<uint32_t>(positions));
+  const uint32_t* events = message.events.data();
+  for (size_t f = 0; f < message.counts.size(); ++f) {
+    for (const uint32_t* const end = events + message.counts[f]; events < end; ++events) {
+      ++counts.pattern[*events];
+      const double row = *events / side - crop_row, column = *events % side - crop_column;
+      const double squared = row * row + column * column;
+      for (size_t d = 0; d < rings.size(); ++d) {
+        if (rings[d].inner * rings[d].inner <= squared && squared < rings[d].outer * rings[d].outer) {
+          ++counts.detectors[d][message.positions[f]];
+        }
+      }
+    }
+  }
+  return counts;
+}
+
 uint32_t naive_crc32(const uint8_t* bytes, size_t size) {
   uint32_t crc = ~0u;
   for (size_t i = 0; i < size; ++i) {

@@ -104,6 +104,20 @@ struct NaiveArrays {
 // Centre of mass of each scan position; an own centre is that of the position.
 NaiveArrays naive_center_of_mass(const Message& message, Crop crop);
 
+// Virtual detectors of an analysis: rings of the same width around the crop's centre.
+struct Ring {
+  double inner, outer;  // pixels
+};
+std::vector<Ring> rings(uint32_t count);
+
+struct NaiveCounts {
+  std::vector<uint32_t> pattern;                 // of each pixel
+  std::vector<std::vector<uint32_t>> detectors;  // of each ring, of each scan position
+};
+
+// By a distance for every event and a comparison for every ring.
+NaiveCounts naive_counts(const Message& message, const std::vector<Ring>& rings);
+
 // Data of a member of an .npz, found by its local header; empty if it is not there or its checksum is wrong.
 std::vector<uint8_t> naive_npz_member(const uint8_t* archive, size_t size, const std::string& name);
 

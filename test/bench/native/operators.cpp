@@ -9,6 +9,7 @@
 #include "center_of_mass_reduce.h"
 #include "machine.h"
 #include "message.h"
+#include "scan_analysis.h"
 
 namespace bench {
 
@@ -36,6 +37,11 @@ bool same_bytes(const std::vector<uint8_t>& got, const void* expected, size_t si
 std::string check_com(std::span<const uint8_t> archive, const std::vector<float>& expected) {
   const std::vector<uint8_t> com = naive_npz_member(archive.data(), archive.size(), "com");
   return same_bytes(com, expected.data(), 4 * expected.size()) ? "" : "wrong com";
+}
+
+Amount amount_of(const Message& message) {
+  return {static_cast<double>(message.counts.size()), static_cast<double>(message.events.size()),
+          static_cast<double>(message.meta.size() + message.data_bytes())};
 }
 
 struct Partial {
@@ -74,10 +80,70 @@ struct Partial {
 
 Case partial_case(const MessagePlan& plan, Crop crop, const Backend& backend) {
   const auto partial = std::make_shared<Partial>(plan, crop, backend);
-  const Message& message = *partial->message;
-  return {{static_cast<double>(message.counts.size()), static_cast<double>(message.events.size()),
-           static_cast<double>(message.meta.size() + partial->data.size())},
+  Amount amount = amount_of(*partial->message);
+  amount.bytes = static_cast<double>(partial->message->meta.size() + partial->data.size());
+  return {amount,
           [=] { partial->run(); }, [=] { return partial->check(); }};
+}
+
+struct Analysis {
+  Analysis(const MessagePlan& plan, Crop crop_shape, uint32_t detector_count, const Backend& backend)
+      : message(shared_message(plan)), crop(crop_shape), regions(rings(detector_count)), options(partial_options(crop, backend)) {
+    std::vector<stemline::VirtualDetector> list;
+    for (const Ring& ring : regions) {
+      list.push_back({"ring_" + std::to_string(list.size()),
+                      stemline::Annulus{stemline::Annulus::Center{crop_row, crop_column}, ring.inner, ring.outer}});
+    }
+    status = stemline::VirtualDetectors::create(std::move(list), stemline::analysis_array_names, detectors);
+  }
+
+  void run() {
+    if (detectors == nullptr) return;
+    stemline::ScanAnalysisResult next;
+    status = scan_analysis(message->meta, {message->data(), message->data_bytes()}, options, *detectors, *pool, next);
+    result = std::move(next);
+  }
+
+  std::string check() const {
+    if (!status.ok()) return status.message;
+    const std::span<const uint8_t> archive = result.data.bytes();
+    const NaiveCounts counts = naive_counts(*message, regions);
+    const auto is = [&](const std::string& name, const std::vector<uint32_t>& expected) {
+      return same_bytes(naive_npz_member(archive.data(), archive.size(), name), expected.data(), 4 * expected.size());
+    };
+    if (!is("pattern", counts.pattern)) return "wrong pattern";
+    for (size_t d = 0; d < regions.size(); ++d) {
+      if (!is("ring_" + std::to_string(d), counts.detectors[d])) return "wrong counts of a detector";
+    }
+    return check_com(archive, naive_center_of_mass(*message, crop).com);
+  }
+
+  std::shared_ptr<const Message> message;
+  Crop crop;
+  std::vector<Ring> regions;
+  stemline::BatchOptions options;
+  std::shared_ptr<stemline::VirtualDetectors> detectors;
+  std::shared_ptr<BufferPool> pool = BufferPool::create(size_t{256} << 20);
+  stemline::ScanAnalysisResult result = {};
+  stemline::Status status = {};
+};
+
+Case analysis_case(const MessagePlan& plan, Crop crop, uint32_t detectors, const Backend& backend) {
+  const auto analysis = std::make_shared<Analysis>(plan, crop, detectors, backend);
+  return {amount_of(*analysis->message), [=] { analysis->run(); }, [=] { return analysis->check(); }};
+}
+
+// The arithmetic alone: neither header is read or written.
+Case naive_analysis_case(const MessagePlan& plan, Crop crop, uint32_t detectors) {
+  const auto message = shared_message(plan);
+  return {amount_of(*message),
+          [=] {
+            const NaiveArrays arrays = naive_center_of_mass(*message, crop);
+            const NaiveCounts counts = naive_counts(*message, rings(detectors));
+            keep(arrays.com.data());
+            keep(counts.pattern.data());
+          },
+          {}};
 }
 
 // Partial results of a scan, whose messages follow each other.
@@ -171,6 +237,15 @@ void register_operators() {
       }
       register_case(std::string("small/none/") + best->name + "/" + axes,
                     [=] { return partial_case(small_message(events, side), Crop::none, *best); });
+    }
+    for (const auto& [crop, detectors] : {std::pair{Crop::none, 2u}, std::pair{Crop::own_box, 8u}}) {
+      const MessagePlan plan = real_message(events, 512);
+      const std::string variant = "analysis/" + crop_name(crop) + "-" + std::to_string(detectors) + "/";
+      const std::string axes = "/" + std::to_string(events) + "/512";
+      for (const Backend* backend : usable_backends()) {
+        register_case(variant + backend->name + axes, [=] { return analysis_case(plan, crop, detectors, *backend); });
+      }
+      register_case(variant + "naive" + axes, [=] { return naive_analysis_case(plan, crop, detectors); });
     }
     register_case(std::string("partial/none/") + best->name + "/" + std::to_string(events) + "/512",
                   [=] { return partial_case(real_message(events, 512), Crop::none, *best); }, 2);
