@@ -25,7 +25,7 @@
       "native/core/scalar/backend.cpp",
       "native/core/status.cpp"
     ],
-    "stemline_cuda_sources": ["native/cuda/devices.cu"],
+    "stemline_cuda_sources": ["native/cuda/context.cpp", "native/cuda/devices.cpp", "native/cuda/kernels.cu"],
     "stemline_addon_sources": [
       "native/napi/addon.cpp",
       "native/napi/center_of_mass_partial.cpp",

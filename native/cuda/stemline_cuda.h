@@ -104,7 +104,8 @@ typedef struct StemlineCudaSums {
 // One batch: what to compute from, and where results go. With event = row * columns + column.
 typedef struct StemlineCudaBatch {
   // uint32 events. Host memory of any alignment; pinned memory is read by the device itself; or memory of this device,
-  // at a multiple of 4. Frames may overlap, leave events out, and be in any order.
+  // at a multiple of 4. Frames may overlap, leave events out, and be in any order; more than 2^32 - 1 events in all frames
+  // together are STEMLINE_CUDA_TOO_LARGE.
   const void* events;
   uint64_t event_count;  // below 2^32
   const StemlineCudaFrame* frames;
