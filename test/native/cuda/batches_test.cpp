@@ -125,18 +125,19 @@ TEST_CASE("frames of very different lengths, up to half a million events") {
   Random random(case_seed("long frames", 0));
   INFO("STEMLINE_TEST_SEED=", base_seed());
   for (const StemlineCudaCrop crop : all_crops) {
-    Batch batch;
-    batch.rows = random.pick<uint32_t>({576, 1024, 65535});
-    batch.columns = random.pick<uint32_t>({576, 577, 1024});
-    batch.positions = 5;
-    for (const size_t length : {0, 500'000, 0, 3, 1'024, 0, 70'000, 100}) {
-      batch.add(static_cast<uint32_t>(random.below(5)), random_frame(random, batch, length));
+    for (const uint32_t side : {577u, 65535u}) {
+      Batch batch;
+      batch.rows = batch.columns = side;
+      batch.positions = 5;
+      for (const size_t length : {0, 500'000, 0, 3, 1'024, 0, 70'000, 100}) {
+        batch.add(static_cast<uint32_t>(random.below(5)), random_frame(random, batch, length));
+      }
+      // The largest sums of a frame.
+      batch.add(4, std::vector<uint32_t>(100'000, static_cast<uint32_t>(batch.pixels() - 1)));
+      set_crop(random, batch, crop);
+      if (side == 577) set_analysis(random, batch, 4);
+      CHECK(compute(context, batch) == "");
     }
-    // The largest sums of a frame.
-    batch.add(4, std::vector<uint32_t>(100'000, static_cast<uint32_t>(batch.pixels() - 1)));
-    set_crop(random, batch, crop);
-    if (batch.rows < 65535) set_analysis(random, batch, 4);
-    CHECK(compute(context, batch) == "");
   }
 }
 
