@@ -93,7 +93,7 @@ struct Buffer {
   const Kind kind;
   void* data = nullptr;
   uint64_t size = 0;
-  uint64_t needed = 0;  // by the batch in the slot
+  uint64_t needed = 0;  // by the batch in the slot, then with what take_slot adds
 };
 
 // What a batch needs, in bytes. On the device, `input` holds parts and then events unless those are there already. `output` holds
@@ -317,13 +317,11 @@ int32_t take_slot(StemlineCudaContext& context, const Layout& layout, uint64_t e
     };
     uint64_t bytes[2] = {context.device_bytes, context.pinned_bytes};
     taken->each_buffer([&](const Buffer& buffer) { bytes[static_cast<int>(buffer.kind)] += grown(buffer) - buffer.size; });
-    if (bytes[0] > context.max_bytes || bytes[1] > context.max_bytes) {
+    if (const uint64_t most = std::max(bytes[0], bytes[1]); most > context.max_bytes) {
       if (spare) continue;
-      const bool device = bytes[0] > context.max_bytes;
       taken = nullptr;
-      return fail(STEMLINE_CUDA_TOO_LARGE, reason, "expected to take at most %llu bytes of %s memory, would need %llu",
-                  static_cast<unsigned long long>(context.max_bytes), device ? "device" : "pinned",
-                  static_cast<unsigned long long>(bytes[device ? 0 : 1]));
+      return fail(STEMLINE_CUDA_TOO_LARGE, reason, "expected to take at most %llu bytes of device or pinned memory, would need %llu",
+                  static_cast<unsigned long long>(context.max_bytes), static_cast<unsigned long long>(most));
     }
     taken->each_buffer([&](Buffer& buffer) { buffer.needed = grown(buffer); });
     context.device_bytes = bytes[0];
@@ -351,7 +349,6 @@ Failure grow(Slot& slot) {
   Failure failure;
   slot.each_buffer([&](Buffer& buffer) {
     if (failure || buffer.needed <= buffer.size) return;
-    if (&buffer == &slot.detectors) slot.has_detectors = false;
     failure = give_back(buffer);
     buffer.size = 0;
     if (failure) return;

@@ -148,6 +148,19 @@ class Events {
   void* block_ = nullptr;
 };
 
+// How many blocks of memory the stand-in has given out.
+size_t host_blocks();
+
+// While it lives, the stand-in's streams are slow: what does not wait for them is found out.
+class SlowStreams {
+ public:
+  SlowStreams() { set(2000); }
+  ~SlowStreams() { set(0); }
+
+ private:
+  static void set(unsigned microseconds);
+};
+
 // One run of a batch.
 class Run {
  public:

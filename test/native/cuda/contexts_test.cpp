@@ -1,9 +1,9 @@
 // Slots, memory and arguments.
 #include <limits>
 #include <memory>
+#include <thread>
 
 #include "batch.h"
-#include "host_runtime.h"
 
 using namespace cuda_test;
 using namespace helpers;
@@ -89,8 +89,26 @@ TEST_CASE("as many batches as there are slots, each waited for once") {
   CHECK(context.usage().lost == 0);
 }
 
+TEST_CASE("of two threads that wait for a batch one gets it") {
+  if (!have_device()) return;
+  const SlowStreams slow;
+  Context context;
+  const Batch batch = full_batch();
+  Run run(batch);
+  uint64_t ticket = 0;
+  REQUIRE(context.submit(run.call, ticket).result == STEMLINE_CUDA_OK);
+  int32_t other = STEMLINE_CUDA_OK;
+  std::thread thread([&] { other = context.wait(ticket).result; });
+  const int32_t result = context.wait(ticket).result;
+  thread.join();
+  CHECK(std::min(result, other) == STEMLINE_CUDA_OK);
+  CHECK(std::max(result, other) == STEMLINE_CUDA_INVALID_ARGUMENT);
+  CHECK(run.compare() == "");
+}
+
 TEST_CASE("results are written by waiting alone") {
   if (!have_device()) return;
+  const SlowStreams slow;
   const Batch batch = full_batch();
   std::vector<std::unique_ptr<Run>> runs;
   Context context;
@@ -105,8 +123,7 @@ TEST_CASE("results are written by waiting alone") {
 
 TEST_CASE("memory grows to what batches need, stays, and is given back") {
   if (!have_device()) return;
-  const auto blocks = [] { return is_host() ? CUDA_FUNCTION(stemline_cuda_host_blocks)() : 0; };
-  const auto before = blocks();
+  const size_t before = host_blocks();
   {
     Context context;
     CHECK(context.usage().device_bytes == 0);
@@ -127,8 +144,20 @@ TEST_CASE("memory grows to what batches need, stays, and is given back") {
     CHECK(last.device_bytes == second.device_bytes);
     CHECK(last.pinned_bytes == second.pinned_bytes);
     CHECK(last.batches == 3 + scaled(200));
+
+    // Of the slots that are free, the one with the memory for it is taken.
+    Run large_run(large), small_run(small);
+    uint64_t large_ticket = 0, small_ticket = 0;
+    REQUIRE(context.submit(large_run.call, large_ticket).result == STEMLINE_CUDA_OK);
+    REQUIRE(context.submit(small_run.call, small_ticket).result == STEMLINE_CUDA_OK);
+    CHECK(context.wait(large_ticket).result == STEMLINE_CUDA_OK);
+    CHECK(context.wait(small_ticket).result == STEMLINE_CUDA_OK);
+    const StemlineCudaUsage both = context.usage();
+    CHECK(both.device_bytes > last.device_bytes);
+    CHECK(compute(context, large) == "");
+    CHECK(context.usage().device_bytes == both.device_bytes);
   }
-  CHECK(blocks() == before);
+  CHECK(host_blocks() == before);
 }
 
 TEST_CASE("events that the device can read itself take no pinned memory, and its own take none") {
@@ -209,7 +238,7 @@ TEST_CASE("a batch that is too large leaves those under way alone") {
   uint64_t no_ticket = 0;
   const Answer answer = context.submit(refused.call, no_ticket);
   CHECK(answer.result == STEMLINE_CUDA_TOO_LARGE);
-  CHECK(answer.reason.find("expected to take at most 4194304 bytes of device memory, would need 171") == 0);
+  CHECK(answer.reason.find("expected to take at most 4194304 bytes of device or pinned memory, would need 171") == 0);
   CHECK(context.wait(ticket).result == STEMLINE_CUDA_OK);
   CHECK(run.compare() == "");
   CHECK(refused.is_untouched());
@@ -266,6 +295,8 @@ TEST_CASE("arguments that break a rule are named") {
        [](StemlineCudaBatch& b) { frames[1] = {2999, 2, 0}; b.frames = frames; b.frame_count = 2; }},
       {"frames[1]: expected begin + count of at most 3000, got 4294967295 + 4294967295",
        [](StemlineCudaBatch& b) { frames[1] = {0xffffffff, 0xffffffff, 0}; b.frames = frames; b.frame_count = 2; }},
+      {"frames[1]: expected begin + count of at most 3000, got 4294967295 + 2",
+       [](StemlineCudaBatch& b) { frames[1] = {0xffffffff, 2, 0}; b.frames = frames; b.frame_count = 2; }},
       {"frames[1]: expected begin + count of at most 3000, got 3001 + 0",
        [](StemlineCudaBatch& b) { frames[1] = {3001, 0, 0}; b.frames = frames; b.frame_count = 2; }},
       {"frames[1].position: expected below 15, got 15",

@@ -78,4 +78,10 @@ Events::~Events() {
   }
 }
 
+void SlowStreams::set(unsigned microseconds) {
+  if (is_host()) CUDA_FUNCTION(stemline_cuda_host_delay)(microseconds);
+}
+
+size_t host_blocks() { return is_host() ? CUDA_FUNCTION(stemline_cuda_host_blocks)() : 0; }
+
 }  // namespace cuda_test

@@ -5,6 +5,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +20,8 @@
 namespace {
 
 constexpr size_t device_memory = size_t{4} << 30;
+
+std::atomic<unsigned> delay_microseconds{0};
 
 struct Memory {
   // Found by any address in it. What is allocated is filled, since the device's memory does not start from zero.
@@ -100,6 +104,7 @@ struct CUstream_st {
       if (queue.empty()) return;
       const std::function<void()> work = queue.front();
       lock.unlock();
+      if (const unsigned delay = delay_microseconds; delay > 0) std::this_thread::sleep_for(std::chrono::microseconds(delay));
       work();
       lock.lock();
       queue.pop_front();
@@ -133,6 +138,8 @@ size_t stemline_cuda_host_blocks() {
   const std::lock_guard<std::mutex> lock(memory().mutex);
   return memory().blocks.size();
 }
+
+void stemline_cuda_host_delay(unsigned microseconds) { delay_microseconds = microseconds; }
 
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = CUDART_VERSION;

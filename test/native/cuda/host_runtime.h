@@ -17,3 +17,5 @@ extern "C" __attribute__((visibility("default"))) void* stemline_cuda_host_alloc
 extern "C" __attribute__((visibility("default"))) void stemline_cuda_host_free(void* data);
 // How many blocks of either are allocated.
 extern "C" __attribute__((visibility("default"))) size_t stemline_cuda_host_blocks();
+// Makes all streams slow: each piece of work takes so much longer.
+extern "C" __attribute__((visibility("default"))) void stemline_cuda_host_delay(unsigned microseconds);
