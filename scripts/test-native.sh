@@ -97,7 +97,8 @@ neon() {
 need_cuda_headers() {
   local nvcc
   nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
-  if g++ -I"$(dirname "$nvcc")/../include" -x c++ -fsyntax-only -include cuda_runtime_api.h /dev/null 2>/dev/null; then return 0; fi
+  if g++ -I"$(dirname "$nvcc")/../include" -I/usr/local/cuda/include -x c++ -fsyntax-only -include cuda_runtime_api.h /dev/null \
+    2>/dev/null; then return 0; fi
   echo "SKIPPED $1: cuda_runtime_api.h is missing (apt-get install cuda-cudart-dev-13-0, of NVIDIA)" >&2
   skipped_parts+=("$1")
   return 1
