@@ -305,4 +305,9 @@ TEST_CASE("a detector table is read anew for another key alone") {
   }
   ++batch.detectors_key;
   CHECK(compute(context, batch) == "");
+  // Those of another frame have other contents, whatever their key.
+  Batch other = plain_batch(random, 10, 100, 50);
+  set_analysis(random, other, 8);
+  other.detectors_key = batch.detectors_key;
+  CHECK(compute(context, other) == "");
 }
