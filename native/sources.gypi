@@ -31,7 +31,7 @@
       "native/core/status.cpp",
       "native/core/virtual_detectors.cpp"
     ],
-    "stemline_cuda_sources": ["native/cuda/devices.cu"],
+    "stemline_cuda_sources": ["native/cuda/context.cpp", "native/cuda/devices.cpp", "native/cuda/kernels.cu"],
     "stemline_addon_sources": [
       "native/napi/acceleration.cpp",
       "native/napi/addon.cpp",

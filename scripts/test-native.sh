@@ -4,7 +4,8 @@
 #   sanitize  address and undefined-behaviour sanitizers
 #   fuzz      libFuzzer, FUZZ_SECONDS for each target (default 30)
 #   neon      cross-compiled for 64-bit Arm, run under qemu
-#   cuda      the CUDA library, with a GPU or without
+#   cuda      the CUDA library, with a GPU or without; and its stand-in for machines without one, also with sanitizers (address,
+#             undefined behaviour, threads), which needs CUDA's headers but not nvcc
 # Usage: scripts/test-native.sh [release|sanitize|fuzz|neon|cuda]...    (default: all)
 # A part whose tools are missing is skipped by name; with CI=true that is an error.
 # Environment: JOBS (default: number of CPUs), FUZZ_SECONDS, STEMLINE_TEST_SEED (default: a new one each time),
@@ -93,11 +94,44 @@ neon() {
   done_parts+=(neon)
 }
 
+need_cuda_headers() {
+  local nvcc
+  nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+  if g++ -I"$(dirname "$nvcc")/../include" -I/usr/local/cuda/include -x c++ -fsyntax-only -include cuda_runtime_api.h /dev/null \
+    2>/dev/null; then return 0; fi
+  echo "SKIPPED $1: cuda_runtime_api.h is missing (apt-get install cuda-cudart-dev-13-0, of NVIDIA)" >&2
+  skipped_parts+=("$1")
+  return 1
+}
+
+# On some kernels addresses are more random than the thread sanitizer of older compilers allows.
+need_thread_sanitizer() {
+  local folder status=0
+  folder=$(mktemp -d)
+  g++ -fsanitize=thread -x c++ -o "$folder/program" - <<<'int main() {}' 2>/dev/null && "$folder/program" 2>/dev/null || status=1
+  rm -r "$folder"
+  if [ $status = 0 ]; then return 0; fi
+  echo "SKIPPED $1: programs with g++'s thread sanitizer do not run (sysctl vm.mmap_rnd_bits=28 may help)" >&2
+  skipped_parts+=("$1")
+  return 1
+}
+
 cuda() {
-  need cuda cmake cmake && need cuda g++ g++ && need cuda nvcc "cuda-nvcc-13-0 cuda-cudart-dev-13-0, of NVIDIA" && need_doctest cuda || return 0
-  build build-cuda stemline_cuda_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA=ON
-  ctest --test-dir build-cuda --output-on-failure
-  grep -hE "^(device|no device): " build-cuda/Testing/Temporary/LastTest.log
+  need cuda cmake cmake && need cuda g++ g++ && need_doctest cuda && need_cuda_headers cuda || return 0
+  if need cuda-kernels nvcc "cuda-nvcc-13-0, of NVIDIA"; then
+    build build-cuda stemline_cuda_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA=ON
+    ctest --test-dir build-cuda --output-on-failure -j "$jobs"
+    grep -hE "^(device: |no device: |SKIPPED )" build-cuda/Testing/Temporary/LastTest.log | sort -u
+  else
+    build build-cuda-host stemline_cuda_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA_HOST=ON
+    ctest --test-dir build-cuda-host --output-on-failure -j "$jobs"
+  fi
+  build build-cuda-sanitize stemline_cuda_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA_HOST=ON -DSTEMLINE_SANITIZE=ON
+  STEMLINE_TEST_SCALE=${STEMLINE_TEST_SCALE:-0.25} ctest --test-dir build-cuda-sanitize --output-on-failure -j "$jobs"
+  if need_thread_sanitizer cuda-threads; then
+    build build-cuda-threads stemline_cuda_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA_HOST=ON -DCMAKE_CXX_FLAGS=-fsanitize=thread
+    STEMLINE_TEST_SCALE=${STEMLINE_TEST_SCALE:-0.25} ctest --test-dir build-cuda-threads --output-on-failure -j "$jobs"
+  fi
   done_parts+=(cuda)
 }
 

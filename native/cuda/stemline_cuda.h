@@ -122,7 +122,7 @@ typedef struct StemlineCudaBatch {
   // 0: sums alone. 1: also what follows, over all events, cropped or not.
   int32_t analysis;
   // For each pixel a set bit for each detector that it belongs to, bit d for detector d; frame_rows * frame_columns of them.
-  // The same `detectors_key` stands for the same contents: they are uploaded when it differs from that of the batch before.
+  // The same `detectors_key` stands for the same contents: a slot reads them when it differs from that of the batch before in it.
   const uint32_t* detectors;
   uint64_t detectors_key;
   uint32_t detector_count;  // 0 to STEMLINE_CUDA_MAX_DETECTORS

@@ -1,33 +1,15 @@
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include <dlfcn.h>
-#include <doctest/doctest.h>
+#include "library.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <iostream>
-#include <string>
 #include <vector>
 
-#include "stemline_cuda.h"
+using namespace cuda_test;
 
 namespace {
 
-void* const library = dlopen(STEMLINE_CUDA_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-
-void* symbol(const char* name) {
-  REQUIRE_MESSAGE(library != nullptr, STEMLINE_CUDA_LIBRARY);
-  return dlsym(library, name);
-}
-
-template <typename Function>
-Function* function(const char* name) {
-  void* const address = symbol(name);
-  REQUIRE_MESSAGE(address != nullptr, name);
-  return reinterpret_cast<Function*>(address);
-}
-
-struct Answer {
+struct Devices {
   int32_t result;
   size_t count = 77;
   StemlineCudaVersions versions{-1, -1};
@@ -38,10 +20,10 @@ struct Answer {
 constexpr char guard = 0x5a;
 
 // Room for `capacity` devices and a reason of `reason_size` bytes, both followed by bytes that must stay as they are.
-Answer ask(size_t capacity, size_t reason_size) {
-  Answer answer;
+Devices ask_devices(size_t capacity, size_t reason_size) {
+  Devices answer;
   std::vector<char> devices((capacity + 1) * sizeof(StemlineCudaDevice), guard), reason(reason_size + 64, guard);
-  auto* const query = function<decltype(stemline_cuda_devices)>("stemline_cuda_devices");
+  auto* const query = CUDA_FUNCTION(stemline_cuda_devices);
   answer.result = query(capacity == 0 ? nullptr : reinterpret_cast<StemlineCudaDevice*>(devices.data()), capacity, &answer.count,
                         &answer.versions, reason.data(), reason_size);
   const size_t written = std::min(answer.count, capacity) * sizeof(StemlineCudaDevice);
@@ -63,7 +45,7 @@ Answer ask(size_t capacity, size_t reason_size) {
 }  // namespace
 
 TEST_CASE("the version is that of the header") {
-  CHECK(function<decltype(stemline_cuda_abi_version)>("stemline_cuda_abi_version")() == STEMLINE_CUDA_ABI_VERSION);
+  CHECK(CUDA_FUNCTION(stemline_cuda_abi_version)() == STEMLINE_CUDA_ABI_VERSION);
 }
 
 TEST_CASE("nothing but the functions of the header is offered") {
@@ -71,7 +53,7 @@ TEST_CASE("nothing but the functions of the header is offered") {
 }
 
 TEST_CASE("devices or the reason why there are none") {
-  const Answer answer = ask(16, 512);
+  const Devices answer = ask_devices(16, 512);
   CHECK(answer.versions.runtime > 0);
   if (answer.result == STEMLINE_CUDA_OK) {
     REQUIRE(answer.count > 0);
@@ -96,7 +78,7 @@ TEST_CASE("devices or the reason why there are none") {
 TEST_CASE("a driver that is too old, and one without devices, are told apart") {
   const char* const expected = std::getenv("STEMLINE_TEST_RESULT");
   if (expected == nullptr) return;  // the machine's own driver, or none: the test above
-  const Answer answer = ask(16, 512);
+  const Devices answer = ask_devices(16, 512);
   CHECK(answer.result == std::atoi(expected));
   CHECK(answer.versions.driver == std::atoi(std::getenv("STEMLINE_FAKE_DRIVER")));
   const bool too_old = answer.result == STEMLINE_CUDA_DRIVER_TOO_OLD;
@@ -105,12 +87,12 @@ TEST_CASE("a driver that is too old, and one without devices, are told apart") {
 }
 
 TEST_CASE("arrays of any size are respected") {
-  const Answer whole = ask(16, 512);
+  const Devices whole = ask_devices(16, 512);
   for (const size_t capacity : {0, 1, 2}) {
     for (const size_t reason_size : {0, 1, 2, 20}) {
       CAPTURE(capacity);
       CAPTURE(reason_size);
-      const Answer answer = ask(capacity, reason_size);
+      const Devices answer = ask_devices(capacity, reason_size);
       CHECK(answer.result == whole.result);
       CHECK(answer.count == whole.count);
       CHECK(answer.versions.driver == whole.versions.driver);

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "call.h"
 #include "stemline_cuda.h"
 
 namespace {
@@ -18,13 +19,13 @@ StemlineCudaResult result_of(cudaError_t error, int driver_version) {
 
 cudaError_t describe(int index, StemlineCudaDevice& device) {
   cudaDeviceProp properties;
-  if (const cudaError_t error = cudaGetDeviceProperties(&properties, index); error != cudaSuccess) return error;
+  if (const cudaError_t error = CUDA(cudaGetDeviceProperties, &properties, index); error != cudaSuccess) return error;
   static_assert(sizeof device.name == sizeof properties.name);
   std::snprintf(device.name, sizeof device.name, "%s", properties.name);
   device.compute_major = properties.major;
   device.compute_minor = properties.minor;
   device.total_memory = properties.totalGlobalMem;
-  return cudaDeviceGetPCIBusId(device.pci_bus_id, sizeof device.pci_bus_id, index);
+  return CUDA(cudaDeviceGetPCIBusId, device.pci_bus_id, sizeof device.pci_bus_id, index);
 }
 
 void explain(StemlineCudaResult result, cudaError_t error, const StemlineCudaVersions& versions, char* reason, size_t size) {
@@ -52,11 +53,12 @@ int32_t stemline_cuda_devices(StemlineCudaDevice* devices, size_t capacity, size
   *versions = {driver, runtime};
   *device_count = 0;
 
-  cudaError_t error = cudaGetDeviceCount(&count);
+  cudaError_t error = CUDA(cudaGetDeviceCount, &count);
   if (error == cudaSuccess && count == 0) error = cudaErrorNoDevice;
   for (int i = 0; error == cudaSuccess && i < count && static_cast<size_t>(i) < capacity; ++i) {
     error = describe(i, devices[i]);
   }
+  if (error != cudaSuccess) cudaGetLastError();  // which a later call would report as its own
   const StemlineCudaResult result = result_of(error, driver);
   if (result == STEMLINE_CUDA_OK) {
     *device_count = static_cast<size_t>(count);
