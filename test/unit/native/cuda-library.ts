@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, realpathSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const header = fileURLToPath(new URL("../../../native/cuda/stemline_cuda.h", import.meta.url));
@@ -53,3 +53,56 @@ export const twoDevices =
     *device_count = 2;
     for (size_t i = 0; i < 2 && i < capacity; ++i) devices[i] = all[i];
     return STEMLINE_CUDA_OK;`);
+
+/** Where CUDA's headers are: beside nvcc, or in their usual place. Null without any. */
+export function cudaHeaders(): string | null {
+  const programs = (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, "nvcc"));
+  const besideNvcc = programs
+    .filter((program) => existsSync(program))
+    .map((program) => join(dirname(realpathSync(program)), "..", "include"));
+  const folders = [...besideNvcc, "/usr/local/cuda/include"];
+  return folders.find((folder) => existsSync(join(folder, "cuda_runtime_api.h"))) ?? null;
+}
+
+/**
+ * Compiles the CUDA library's stand-in for machines without a GPU, which has the library's own files but for the CUDA runtime
+ * and the kernels, and returns its path. It has one device, and fails as STEMLINE_CUDA_HOST_FAULT says; see test/native/cuda.
+ */
+export function compileStandIn(folder: string, headers: string): string {
+  const root = fileURLToPath(new URL("../../../", import.meta.url));
+  const own = ["context.cpp", "devices.cpp"].map((file) => join(root, "native/cuda", file));
+  const instead = ["host_runtime.cpp", "host_kernels.cpp", "faults.cpp"].map((file) =>
+    join(root, "test/native/cuda", file),
+  );
+  const library = join(folder, "stemline_cuda.so");
+  const { LD_PRELOAD: _, ...env } = process.env;
+  const options = [
+    "-std=c++20",
+    "-O1",
+    "-shared",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-pthread",
+  ];
+  const includes = [join(root, "native/cuda"), join(root, "test/native/cuda")].flatMap((path) => [
+    "-I",
+    path,
+  ]);
+  execFileSync(
+    "c++",
+    [
+      ...options,
+      "-DSTEMLINE_CUDA_FAULTS",
+      ...includes,
+      "-isystem",
+      headers,
+      "-o",
+      library,
+      ...own,
+      ...instead,
+    ],
+    { env },
+  );
+  return library;
+}
