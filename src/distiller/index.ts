@@ -11,6 +11,7 @@ export {
   type VirtualDetector,
 } from "../native/kernels.ts";
 export { type CenterOfMassFigure, centerOfMassFigure } from "../plot/center-of-mass-figure.ts";
+export { type ScanAnalysisFigure, scanAnalysisFigure } from "../plot/scan-analysis-figure.ts";
 export { type BatchFields, encodeBatchHeader } from "./batch-encoder.ts";
 export { BatchedFrames, type Events } from "./batched-frames.ts";
 export { Com, ComPartial, type Counts } from "./com.ts";
