@@ -1,5 +1,5 @@
 import { defineOperator, float, integer, messageFrom, oneOf } from "stemline";
-import { type AnnulusDetector, batchParts, ScanAnalyzer } from "stemline/distiller";
+import { batchParts, ScanAnalyzer } from "stemline/distiller";
 
 /** Centre of mass, virtual detectors and summed pattern of the frames of one batch: batch -> com_partial and counts. */
 export default defineOperator({
@@ -18,25 +18,28 @@ export default defineOperator({
     adf_inner_radius: float({ default: 75 }),
     adf_outer_radius: float({ default: 288 }),
   },
-  setup: () => new LatestAnalyzer(),
+  setup: () => ({ detectors: "", analyzer: new ScanAnalyzer([]) }),
   async run(message, { parameters, state, signal, count, log }) {
     if (message === null) return null;
     const { crop_to_x, crop_to_y, init_center_x, init_center_y, crop_shape, invalid_frames } = parameters;
-    const { detector_center_x, detector_center_y, bf_outer_radius, adf_inner_radius, adf_outer_radius } =
-      parameters;
+    const { detector_center_x: x, detector_center_y: y } = parameters;
     // Half a pair counts as none, as in center-of-mass-partial. Its x is the row.
-    const center = detector_center_x !== undefined &&
-      detector_center_y !== undefined && { center: [detector_center_x, detector_center_y] as const };
-    const analyzer = state.of([
-      { name: "bright_field", ...center, innerRadius: 0, outerRadius: bf_outer_radius },
+    const center = x !== undefined && y !== undefined && ({ center: [x, y] } as const);
+    const detectors = [
+      { name: "bright_field", ...center, innerRadius: 0, outerRadius: parameters.bf_outer_radius },
       {
         name: "annular_dark_field",
         ...center,
-        innerRadius: adf_inner_radius,
-        outerRadius: adf_outer_radius,
+        innerRadius: parameters.adf_inner_radius,
+        outerRadius: parameters.adf_outer_radius,
       },
-    ]);
-    const analysis = await analyzer.analyze(batchParts(message), {
+    ];
+    // Made anew for other detectors only. Messages under way keep the one that they began with.
+    if (state.detectors !== JSON.stringify(detectors)) {
+      state.analyzer = new ScanAnalyzer(detectors);
+      state.detectors = JSON.stringify(detectors);
+    }
+    const analysis = await state.analyzer.analyze(batchParts(message), {
       ...(crop_to_x !== undefined && crop_to_y !== undefined && { cropTo: [crop_to_x, crop_to_y] }),
       ...(init_center_x !== undefined &&
         init_center_y !== undefined && { initCenter: [init_center_x, init_center_y] }),
@@ -50,18 +53,3 @@ export default defineOperator({
     return frames === droppedFrames ? null : messageFrom(analysis);
   },
 });
-
-/** Makes an analyzer anew only when the detectors have changed. Messages under way keep the one they began with. */
-class LatestAnalyzer {
-  #key = "";
-  #analyzer = new ScanAnalyzer([]);
-
-  of(detectors: readonly AnnulusDetector[]): ScanAnalyzer {
-    const key = JSON.stringify(detectors);
-    if (key !== this.#key) {
-      this.#analyzer = new ScanAnalyzer(detectors);
-      this.#key = key;
-    }
-    return this.#analyzer;
-  }
-}

@@ -250,14 +250,20 @@ describe("scan-analysis", () => {
     expect(new Set(sums).size).toBe(4);
   });
 
-  test("makes its masks anew only for changed detectors", async () => {
-    const { state } = await replica();
-    const detectors = (outerRadius: number) => [{ name: "bright_field", innerRadius: 0, outerRadius }];
-    const first = state.of(detectors(4));
-    expect(state.of(detectors(4))).toBe(first);
-    expect(state.of(detectors(5))).not.toBe(first);
-    expect(() => state.of(detectors(-1))).toThrow(ParameterError);
-    expect(() => state.of(detectors(Number.NaN))).toThrow(ParameterError);
+  test("makes an analyzer anew only for changed detectors", async () => {
+    const [message] = await batches();
+    const { run, state } = await replica();
+    const analyzerFor = async (parameters: Record<string, unknown>) => {
+      await run(message!, parameters);
+      return state.analyzer;
+    };
+    const first = await analyzerFor({});
+    expect(await analyzerFor({ crop_to_x: 3, crop_to_y: 3, invalid_frames: "drop" })).toBe(first);
+    const second = await analyzerFor({ bf_outer_radius: 21 });
+    expect(second).not.toBe(first);
+    await expect(analyzerFor({ bf_outer_radius: -1 })).rejects.toThrow(ParameterError);
+    expect(state.analyzer).toBe(second);
+    expect(await analyzerFor({ bf_outer_radius: 21 })).toBe(second);
   });
 
   test.each([
