@@ -39,6 +39,7 @@ group "operators" {
     "center-of-mass-plot",
     "center-of-mass-reduce",
     "distiller-counted-data-reader",
+    "scan-analysis",
   ]
 }
 
@@ -132,4 +133,10 @@ target "distiller-counted-data-reader" {
   inherits = ["on-distiller-streaming"]
   context  = "operators/distiller-counted-data-reader"
   tags     = ["${REGISTRY}/distiller-counted-data-reader:${TAG}"]
+}
+
+target "scan-analysis" {
+  inherits = ["on-distiller-streaming"]
+  context  = "operators/scan-analysis"
+  tags     = ["${REGISTRY}/scan-analysis:${TAG}"]
 }

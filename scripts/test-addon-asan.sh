@@ -30,10 +30,12 @@ node -e '
   }'
 
 node node_modules/vitest/vitest.mjs run \
+  test/unit/native/analysis-reduce.test.ts \
   test/unit/native/center-of-mass-partial.test.ts \
   test/unit/native/center-of-mass-reduce.test.ts \
   test/unit/native/cuda.test.ts \
   test/unit/native/kernels.test.ts \
   test/unit/native/native-bytes.test.ts \
+  test/unit/native/scan-analyzer.test.ts \
   test/integration/addon-lifetime.test.ts \
   test/integration/zmq-messenger.test.ts "$@"

@@ -2,7 +2,7 @@ import { StemlineError, WireError } from "../errors.ts";
 import type { ComEmission, MessageBytes } from "../native/addon.ts";
 import { type ComReducerOptions, ComReducer as NativeComReducer } from "../native/kernels.ts";
 import { viewOf } from "../wire/bytes.ts";
-import { type NpzArray, type NpzData, npzNames, readNpz, writeNpz } from "./npz.ts";
+import { type NpzArray, type NpzData, type NpzMember, readNpz, writeNpz } from "./npz.ts";
 
 /**
  * Joins the COMPartial messages of a scan, exactly: means are weighted by their counts of events, or without those by
@@ -58,24 +58,13 @@ export class ComReducer {
 
 /** The arrays of a partial result as native code reads them: stored in C order, `com` float32 and `count` uint32. */
 function toNativeLayout(archive: Uint8Array): Uint8Array {
-  const { com, count } = readNpz(archive, ["com", "count"]);
-  const others = npzNames(archive).filter((name) => name !== "com" && name !== "count");
+  const isCount = ({ name, dtype }: NpzMember) => name === "com" || name === "count" || dtype === "<u4";
+  const { com, count, ...others } = readNpz(archive, isCount);
   return writeNpz({
     ...(com !== undefined && { com: { shape: com.shape, data: Float32Array.from(numbersOf(com)) } }),
     ...(count !== undefined && { count: { shape: count.shape, data: countsOf(count) } }),
-    ...Object.fromEntries(others.flatMap((name) => readCounts(archive, name))),
+    ...others,
   });
-}
-
-/** An array of counts by its name; nothing for any other, which may be of a type that is not read. */
-function readCounts(archive: Uint8Array, name: string): [string, NpzArray][] {
-  try {
-    const array = readNpz(archive, [name])[name];
-    return array?.data instanceof Uint32Array ? [[name, array]] : [];
-  } catch (error) {
-    if (error instanceof WireError) return [];
-    throw error;
-  }
 }
 
 function countsOf(array: NpzArray): Uint32Array {

@@ -3,7 +3,7 @@ import { describeValue } from "../wire/json.ts";
 import type { MessageHeader } from "../wire/message.ts";
 import { type BatchFields, eventBytes } from "./batch-encoder.ts";
 import { batchFields, parseBatchHeader, readNumber, readRecord } from "./frame-header.ts";
-import { type NpzArray, readNpz, writeNpz } from "./npz.ts";
+import { type NpzArray, type NpzMember, readNpz, writeNpz } from "./npz.ts";
 
 interface Parts {
   readonly meta: MessageHeader["meta"];
@@ -60,6 +60,14 @@ export class ComPartial {
   }
 }
 
+/** Counts of events, one for each scan position or each detector pixel. */
+export interface Counts {
+  /** [rows, columns] of scan positions or of detector pixels. */
+  readonly shape: readonly [number, number];
+  /** Row-major whole numbers, exact below 2^53. */
+  readonly values: Float64Array;
+}
+
 /**
  * Centre of mass of a whole scan: what center-of-mass-reduce sends.
  *
@@ -73,47 +81,63 @@ export class Com {
   readonly frameShape: readonly [number, number];
   /** (2, rows, columns), row-major, detector pixels: plane 0 is the mean column, plane 1 the mean row. */
   readonly com: Float32Array;
+  /** What scan-analysis counts besides, by name and in the message's order; empty in the peer's messages. */
+  readonly counts: Readonly<Record<string, Counts>>;
   /** Frame headers as they are on the wire, by flat scan position; empty unless the sender was asked to include them. */
   readonly headers: Readonly<Record<string, unknown>>;
 
-  /** @throws WireError `STEMLINE_COM_SHAPE` if the array does not fit the scan. */
+  /** @throws WireError `STEMLINE_COM_SHAPE` if an array does not fit the scan or, of counts, its shape. */
   constructor(
-    fields: Pick<Com, "scanNumber" | "scanShape" | "frameShape" | "com"> & Partial<Pick<Com, "headers">>,
+    fields: Pick<Com, "scanNumber" | "scanShape" | "frameShape" | "com"> &
+      Partial<Pick<Com, "counts" | "headers">>,
   ) {
     checkLength("com", fields.com.length, 2 * countPositions(fields.scanShape));
+    for (const [name, { shape, values }] of Object.entries(fields.counts ?? {}))
+      checkLength(name, values.length, shape[0] * shape[1], "its shape");
     this.scanNumber = fields.scanNumber;
     this.scanShape = fields.scanShape;
     this.frameShape = fields.frameShape;
     this.com = fields.com;
+    this.counts = fields.counts ?? {};
     this.headers = fields.headers ?? {};
   }
 
   /**
-   * Reads a message: meta as JSON bytes or object, the array as npz. The array is a copy.
+   * Reads a message: meta as JSON bytes or object, the arrays as npz. Arrays are copies. Counts are the arrays of unsigned
+   * integers of 4 or 8 bytes that have the scan's or the frames' shape; any other array besides `com` is passed over.
    *
-   * @throws WireError if the meta or the archive is not valid, or the array does not fit the scan.
+   * @throws WireError if the meta or the archive is not valid, or `com` does not fit the scan.
    */
   static decode({ meta, data }: Parts): Com {
     const record = readRecord(readJson(meta), "meta");
     const scanShape = readShape(record.scan_shape, "scan_shape");
+    const frameShape = readShape(record.frame_shape, "frame_shape");
+    const isCounts = ({ dtype, shape }: NpzMember) =>
+      (dtype === "<u4" || dtype === "<u8") &&
+      [scanShape, frameShape].some((expected) => shape.join() === expected.join());
+    const { com, ...counts } = readNpz(data, (member) => member.name === "com" || isCounts(member));
     return new Com({
       scanNumber: readNumber(record.scan_number, "scan_number"),
       scanShape,
-      frameShape: readShape(record.frame_shape, "frame_shape"),
-      com: readCom(readNpz(data, ["com"]).com, scanShape),
+      frameShape,
+      com: readCom(com, scanShape),
+      counts: Object.fromEntries(Object.entries(counts).map(([name, array]) => [name, countsOf(array)])),
       headers: record.headers === undefined ? {} : readRecord(record.headers, "headers"),
     });
   }
 
-  /** Makes the message's two byte parts, byte for byte the peer's. */
+  /** Makes the message's two byte parts, byte for byte the peer's if there are no counts. */
   encode(): { meta: Uint8Array; data: Uint8Array } {
     const [rows, columns] = this.scanShape;
+    const counts = Object.entries(this.counts).map(([name, { shape, values }]) => {
+      return [name, { shape, data: BigUint64Array.from(values, BigInt) }] as const;
+    });
     const json =
       `{"scan_number":${this.scanNumber},"scan_shape":[${rows},${columns}],"frame_shape":[${this.frameShape.join(",")}],` +
       `"headers":${JSON.stringify(this.headers)}}`;
     return {
       meta: Buffer.from(json),
-      data: writeNpz({ com: { shape: [2, rows, columns], data: this.com } }),
+      data: writeNpz({ com: { shape: [2, rows, columns], data: this.com }, ...Object.fromEntries(counts) }),
     };
   }
 }
@@ -183,12 +207,23 @@ function readCount(array: NpzArray, [rows, columns]: readonly [number, number]):
   return array.data;
 }
 
+function countsOf({ shape: [rows = 0, columns = 0], data }: NpzArray): Counts {
+  if (!(data instanceof BigUint64Array)) {
+    return { shape: [rows, columns], values: new Float64Array(data as Uint32Array) };
+  }
+  // In halves: a million bigints would take a tenth of a second.
+  const halves = new Uint32Array(data.buffer, data.byteOffset, 2 * data.length);
+  const values = new Float64Array(data.length);
+  for (let i = 0; i < values.length; i++) values[i] = halves[2 * i]! + halves[2 * i + 1]! * 2 ** 32;
+  return { shape: [rows, columns], values };
+}
+
 function countPositions([rows, columns]: readonly [number, number]): number {
   return rows * columns;
 }
 
-function checkLength(name: string, length: number, expected: number): void {
-  if (length !== expected) throw wrongArray(name, `${expected} values for the scan`, String(length));
+function checkLength(name: string, length: number, expected: number, what = "the scan"): void {
+  if (length !== expected) throw wrongArray(name, `${expected} values for ${what}`, String(length));
 }
 
 function wrongArray(name: string, expected: string, got: string): WireError {

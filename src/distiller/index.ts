@@ -11,9 +11,10 @@ export {
   type VirtualDetector,
 } from "../native/kernels.ts";
 export { type CenterOfMassFigure, centerOfMassFigure } from "../plot/center-of-mass-figure.ts";
+export { type ScanAnalysisFigure, scanAnalysisFigure } from "../plot/scan-analysis-figure.ts";
 export { type BatchFields, encodeBatchHeader } from "./batch-encoder.ts";
 export { BatchedFrames, type Events } from "./batched-frames.ts";
-export { Com, ComPartial } from "./com.ts";
+export { Com, ComPartial, type Counts } from "./com.ts";
 export { ComReducer } from "./com-reducer.ts";
 export {
   type BatchOptions,

@@ -64,29 +64,36 @@ const npyMagic = Buffer.from("\x93NUMPY", "latin1");
 const longestNpyHeader = 10_000;
 
 /**
+ * What a member says of its array: `dtype` as in `NpzArray`, or in numpy's words for a type that is not read. A member that is
+ * no array, or one of a kind that is not read, has the `dtype` "" and no axes.
+ */
+export type NpzMember = Pick<NpzArray, "shape" | "dtype"> & { readonly name: string };
+
+/**
  * Reads the arrays of a NumPy `.npz` archive: stored or deflated members, zip64, npy versions 1 to 3, either byte order,
  * C or Fortran order, integers of 1 to 8 bytes, float32 and float64.
  *
  * @param bytes the archive; not kept, the arrays are copies that the caller owns.
- * @param only names to read, without `.npy`; other members are not looked at. All members by default.
+ * @param only names to read, without `.npy`; other members are not looked at. Or a choice among all members. All of
+ *   them by default.
  * @returns arrays by member name without `.npy`. A name asked for and not in the archive is absent.
  * @throws WireError `STEMLINE_NPZ_INVALID` where numpy's reader refuses the archive or a checksum is wrong.
  * Source: recorded numpy 2.2 behaviour in test/golden/npz; PKWARE APPNOTE 6.3; numpy's npy format description.
  */
-export function readNpz(bytes: Uint8Array, only?: readonly string[]): Record<string, NpzArray> {
+export function readNpz(
+  bytes: Uint8Array,
+  only?: readonly string[] | ((member: NpzMember) => boolean),
+): Record<string, NpzArray> {
   const archive = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const arrays: Record<string, NpzArray> = Object.create(null);
   for (const entry of readDirectory(archive)) {
     const name = arrayName(entry);
-    if (only !== undefined && !only.includes(name)) continue;
-    arrays[name] = readNpy(readMember(archive, entry), entry.name);
+    if (typeof only === "object" && !only.includes(name)) continue;
+    const file = readMember(archive, entry);
+    if (typeof only === "function" && !only(describeMember(file, name))) continue;
+    arrays[name] = readNpy(file, entry.name);
   }
   return arrays;
-}
-
-/** Names of the arrays of an archive, without `.npy`, in the archive's order. Throws as `readNpz`. */
-export function npzNames(bytes: Uint8Array): string[] {
-  return readDirectory(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).map(arrayName);
 }
 
 /**
@@ -351,7 +358,18 @@ function inflate(content: Buffer, { name, method, bytes }: DirectoryEntry): Buff
   }
 }
 
-function readNpy(file: Buffer, name: string): NpzArray {
+function describeMember(file: Buffer, name: string): NpzMember {
+  try {
+    const { shape, dtype } = readNpyHeader(file, name);
+    return { name, shape, dtype };
+  } catch (error) {
+    if (error instanceof WireError) return { name, shape: [], dtype: "" };
+    throw error;
+  }
+}
+
+/** The header of an array, with the type of its elements unless that is none that we read, and where they begin. */
+function readNpyHeader(file: Buffer, name: string) {
   const fail = (problem: string) => invalid(`member ${name}: ${problem}`);
   if (file.length < 10 || !file.subarray(0, npyMagic.length).equals(npyMagic)) {
     throw fail("expected an npy array");
@@ -370,11 +388,15 @@ function readNpy(file: Buffer, name: string): NpzArray {
   const header = parseNpyHeader(file.toString(version === 3 ? "utf8" : "latin1", 8 + lengthBytes, start));
   if (header === undefined) throw fail("its header is not a dictionary of descr, fortran_order and shape");
 
-  const { shape, fortranOrder } = header;
   const [, order, code] = /^([<>|=]?)([iuf]\d)$/.exec(header.descr) ?? [];
   const type = elementTypes.find(({ dtype }) => dtype.slice(1) === code);
-  if (type === undefined)
-    throw fail(`expected an integer or float type, got ${JSON.stringify(header.descr)}`);
+  return { ...header, start, order, type, dtype: type?.dtype ?? header.descr };
+}
+
+function readNpy(file: Buffer, name: string): NpzArray {
+  const fail = (problem: string) => invalid(`member ${name}: ${problem}`);
+  const { shape, fortranOrder, descr, start, order, type } = readNpyHeader(file, name);
+  if (type === undefined) throw fail(`expected an integer or float type, got ${JSON.stringify(descr)}`);
   const count = countElements(shape);
   const dataBytes = count * type.bytes;
   if (!(dataBytes <= file.length - start)) {

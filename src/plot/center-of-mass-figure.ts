@@ -32,7 +32,14 @@ export interface CenterOfMassFigure {
  * times rows times columns values.
  */
 export async function centerOfMassFigure(figure: CenterOfMassFigure): Promise<Uint8Array> {
-  const { com, scanShape, scanNumber, mode, format } = figure;
+  const { scanShape, scanNumber, format } = figure;
+  const panels = centerOfMassPanels(figure);
+  return drawHeatmapFigure({ title: `scan ${scanNumber}`, scanShape, panels, format });
+}
+
+/** The two maps of `centerOfMassFigure`, which throws as this does. */
+export function centerOfMassPanels(figure: CenterOfMassFigure): readonly HeatmapPanel[] {
+  const { com, scanShape, mode } = figure;
   const positions = scanShape[0] * scanShape[1];
   if (com.length !== 2 * positions) {
     throw new ParameterError(
@@ -41,13 +48,12 @@ export async function centerOfMassFigure(figure: CenterOfMassFigure): Promise<Ui
     );
   }
   const planes = [com.subarray(0, positions), com.subarray(positions)] as const;
-  const panels = mode === "xy" ? xyPanels(planes) : polarPanels(planes);
-  return drawHeatmapFigure({ title: `scan ${scanNumber}`, scanShape, panels, format });
+  return mode === "xy" ? xyPanels(planes) : polarPanels(planes);
 }
 
 type Planes = readonly [Float32Array, Float32Array];
 
-function xyPanels([x, y]: Planes): readonly [HeatmapPanel, HeatmapPanel] {
+function xyPanels([x, y]: Planes): readonly HeatmapPanel[] {
   const panel = (title: string, values: Float32Array): HeatmapPanel => {
     const mean = finiteMean(values);
     const limits = centeredLimits(values, mean);
@@ -57,7 +63,7 @@ function xyPanels([x, y]: Planes): readonly [HeatmapPanel, HeatmapPanel] {
   return [panel("COM x (detector column)", x), panel("COM y (detector row)", y)];
 }
 
-function polarPanels([x, y]: Planes): readonly [HeatmapPanel, HeatmapPanel] {
+function polarPanels([x, y]: Planes): readonly HeatmapPanel[] {
   const meanX = finiteMean(x);
   const meanY = finiteMean(y);
   const radius = new Float64Array(x.length);

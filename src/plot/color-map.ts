@@ -1,6 +1,15 @@
 /** `diverging` for values around a centre, `sequential` for amounts, `cyclic` for angles. */
 export type ColorMapName = "diverging" | "sequential" | "cyclic";
 
+/** `log` is for counts: equal steps of log(1 + count), so that 0 has its place. */
+export type Scale = "linear" | "log";
+
+/** The part of a colour bar below a value: 0 at `low`, 1 at `high`. */
+export function partBelow(value: number, low: number, high: number, scale: Scale): number {
+  if (scale === "linear") return (value - low) / (high - low);
+  return (Math.log1p(value) - Math.log1p(low)) / (Math.log1p(high) - Math.log1p(low));
+}
+
 /** Number of colours in a map. */
 export const colorCount = 256;
 
@@ -56,8 +65,8 @@ export function colorMap(name: ColorMapName): Uint8Array {
 }
 
 /** Index into a colour map of a finite value; values past a limit take the colour of that limit. */
-export function colorIndex(value: number, low: number, high: number): number {
-  const index = Math.floor(((value - low) / (high - low)) * colorCount);
+export function colorIndex(value: number, low: number, high: number, scale: Scale = "linear"): number {
+  const index = Math.floor(partBelow(value, low, high, scale) * colorCount);
   return Math.max(0, Math.min(colorCount - 1, index));
 }
 

@@ -1,11 +1,11 @@
-import { type ColorMapName, colorIndex, colorMap } from "./color-map.ts";
+import { type ColorMapName, colorIndex, colorMap, type Scale } from "./color-map.ts";
 import type { Limits } from "./limits.ts";
 
-/** How many pixels one axis of a map gets. */
+/** How many pixels one axis of a map gets. "Positions" are those of the scan, or of the detector in a map of its pixels. */
 export interface AxisGrid {
-  /** Scan positions along the axis. */
+  /** Positions along the axis. */
   readonly positions: number;
-  /** Scan positions averaged into one cell. */
+  /** Positions averaged into one cell. */
   readonly block: number;
   readonly cells: number;
   /** Pixels of one cell. */
@@ -76,6 +76,7 @@ export function drawHeatmap(
   grid: Grid,
   colors: ColorMapName,
   limits: Limits | null,
+  scale: Scale = "linear",
 ): Raster {
   const { row, column } = grid;
   const cells = averageBlocks(values, grid, colors === "cyclic");
@@ -93,7 +94,7 @@ export function drawHeatmap(
         missing.push(j);
         continue;
       }
-      const from = 3 * colorIndex(value, limits.low, limits.high);
+      const from = 3 * colorIndex(value, limits.low, limits.high, scale);
       const color = map.subarray(from, from + 3);
       const end = 3 * (j + 1) * column.cellPixels;
       for (let at = end - 3 * column.cellPixels; at < end; at += 3) line.set(color, at);

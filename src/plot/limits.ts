@@ -38,6 +38,15 @@ export function percentileLimits(values: Float32Array | Float64Array): Limits | 
   return around(smallest, 0);
 }
 
+/** The smallest and the largest of the finite values, none below 0; null when there are none. For a scale that takes in all. */
+export function wholeLimits(values: Float32Array | Float64Array): Limits | null {
+  const { count, smallest, largest } = summarize(values);
+  if (count === 0) return null;
+  if (smallest !== largest) return { low: smallest, high: largest };
+  const low = Math.max(0, smallest - halfRangeOfConstant);
+  return { low, high: low + 2 * halfRangeOfConstant };
+}
+
 /**
  * Limits at equal distances from `center` that take in the 1st and the 99th percentile of the finite values; null when
  * there are none.

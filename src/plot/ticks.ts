@@ -1,3 +1,5 @@
+import { partBelow } from "./color-map.ts";
+
 /** Tick positions on an axis and their labels. */
 export interface Ticks {
   readonly values: readonly number[];
@@ -33,6 +35,33 @@ export function valueTicks(low: number, high: number, maxIntervals: number): Tic
     step,
   );
   return { values, labels, note: note === "" ? offset : `${note} ${offset}` };
+}
+
+/**
+ * Ticks of a bar for counts whose scale is log(1 + count): ones, twos and fives of each power of ten, or the powers alone, or
+ * every second, third, ... of them, whichever leaves `gap` of the bar between ticks; and 0. Round numbers as on a linear bar
+ * where those would be fewer than two.
+ */
+export function countTicks(low: number, high: number, gap: number, maxIntervals: number): Ticks {
+  const powers = Array.from({ length: 17 }, (_, i) => 10 ** i);
+  const distance = (from: number, to: number) =>
+    partBelow(to, low, high, "log") - partBelow(from, low, high, "log");
+  const everyPower = [1, 2, 3, 4, 6, 8, 16].map((step) => powers.filter((_, i) => i % step === 0));
+  for (const series of [powers.flatMap((power) => [power, 2 * power, 5 * power]), ...everyPower]) {
+    const values = series.filter((value) => value >= low && value <= high);
+    if (low === 0) values.splice(0, values.filter((value) => distance(0, value) < gap).length, 0);
+    if (values.length < 2) break;
+    if (values.slice(1).some((value, i) => distance(values[i]!, value) < gap)) continue;
+    return { values, labels: values.map(countLabel), note: "" };
+  }
+  return valueTicks(low, high, maxIntervals);
+}
+
+function countLabel(value: number): string {
+  const exponent = Math.floor(Math.log10(value) + 1e-9);
+  if (exponent < maxDigits - 1) return String(value);
+  const factor = Math.round(value / 10 ** exponent);
+  return `${factor === 1 ? "" : `${factor}×`}10${superscript(exponent)}`;
 }
 
 /** Ticks at quarter turns of an angle map from -π to π. */

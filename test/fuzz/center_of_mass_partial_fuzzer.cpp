@@ -1,4 +1,4 @@
-// The partial kernel on hostile messages, and on well-formed ones against its definition. The first byte of the input
+// The partial kernel and the analysis on hostile messages, and on well-formed ones against their definition. The first byte of the input
 // chooses: bit 0 clear: options, then a header's length, the header's bytes and the data; bit 0 set: the bytes steer a
 // generator of batches. seed_corpus.cpp writes the first form.
 #include "center_of_mass_partial.h"
@@ -10,10 +10,11 @@
 #include "com_positions.h"
 #include "input.h"
 #include "npz.h"
-#include "reference/center_of_mass.h"
+#include "reference/event_counts.h"
 #include "reference/json.h"
 #include "reference/msgpack_encoder.h"
 #include "reference/npz.h"
+#include "scan_analysis.h"
 
 using fuzz::require;
 using namespace stemline;
@@ -113,12 +114,69 @@ void check_positions_form(std::span<const uint8_t> meta, std::span<const uint8_t
   require(counted == expected, "no position is left out");
 }
 
+// Where the two detectors of analyses meet: a disk in the middle of the frame, and all around it.
+constexpr double border = 5.5;
+
+// Larger frames only cost time.
+constexpr uint64_t max_analysed_pixels = 1 << 14;
+
+VirtualDetectors& detectors() {
+  static const std::shared_ptr<VirtualDetectors> made = [] {
+    std::shared_ptr<VirtualDetectors> created;
+    const Status status = VirtualDetectors::create(
+        {{"inner", Annulus{std::nullopt, 0, border}}, {"outer", Annulus{std::nullopt, border, 1e9}}}, analysis_array_names, created);
+    require(status.ok(), "detectors are made");
+    return created;
+  }();
+  return *made;
+}
+
+// An analysis has the arrays of the partial result, and further ones that fit them.
+void check_analysis(std::span<const uint8_t> meta, std::span<const uint8_t> data, const ComPartialOptions& options, const Outcome& partial) {
+  BatchHeader header;
+  const bool decoded = decode_batch_header(HeaderFormat::msgpack, meta, fuzz::pool(), header).ok();
+  if (decoded && header.frame_pixels() > max_analysed_pixels) return;
+  reference::Bytes first;
+  for (const Backend* backend : fuzz::backends()) {
+    BatchOptions chosen = options;
+    chosen.backend = backend;
+    ScanAnalysisResult result;
+    const Status status = scan_analysis(meta, data, chosen, detectors(), fuzz::pool(), result);
+    require(status.code == partial.status.code && status.message == partial.status.message, "refused for the same reason, or not");
+    if (!status.ok()) {
+      require(result.data.size() == 0 && result.meta.size() == 0, "a refusal has no result");
+      continue;
+    }
+    require(std::equal(partial.meta.begin(), partial.meta.end(), result.meta.bytes().begin(), result.meta.bytes().end()), "same header");
+    require(result.events == partial.events && result.frames == partial.frames && result.dropped_frames == partial.dropped_frames,
+            "same figures");
+    const reference::Bytes bytes(result.data.data(), result.data.data() + result.data.size());
+    if (backend == fuzz::backends().front()) first = bytes;
+    require(bytes == first, std::string("backends analyse alike: ") + backend->name);
+  }
+  if (!partial.status.ok()) return;
+  const auto arrays = reference::read_npz(first), expected = reference::read_npz(partial.data);
+  require(arrays.size() == 6, "six arrays");
+  require(arrays.at("count.npy").data == expected.at("count.npy").data, "same count");
+  if (!options.replace_nans) require(arrays.at("com.npy").data == expected.at("com.npy").data, "same means");
+  const auto counts = [&](const char* name) { return arrays.at(name).as<uint32_t>(); };
+  const auto events = counts("events.npy"), pattern = counts("pattern.npy"), inner = counts("inner.npy"), outer = counts("outer.npy");
+  uint64_t of_positions = 0, of_pixels = 0;
+  for (size_t i = 0; i < events.size(); ++i) {
+    of_positions += events[i];
+    require(inner[i] + outer[i] == events[i], "each event is in one of two detectors that cover the frame");
+  }
+  for (const uint32_t count : pattern) of_pixels += count;
+  require(of_positions == partial.events && of_pixels == partial.events, "every event is counted");
+}
+
 void check_message(std::span<const uint8_t> meta, std::span<const uint8_t> data, const ComPartialOptions& options) {
   const Outcome first = run(meta, data, options, *fuzz::backends().front());
   for (const Backend* backend : fuzz::backends()) {
     require(run(meta, data, options, *backend) == first, std::string("backends agree: ") + backend->name);
   }
   if (!options.replace_nans) check_positions_form(meta, data, options, first);
+  check_analysis(meta, data, options, first);
   if (first.status.ok()) {
     check_result(first, options);
   } else {
@@ -229,6 +287,16 @@ void fuzz_generated(fuzz::Input& input) {
   const auto com = arrays.at("com.npy").as<float>();
   require(com.size() == expected.com.size() && std::memcmp(com.data(), expected.com.data(), 4 * com.size()) == 0,
           "com");
+
+  if (pixels > max_analysed_pixels) return;
+  ScanAnalysisResult result;
+  require(scan_analysis(meta, data, options, detectors(), fuzz::pool(), result).ok(), "a well-formed batch is analysed");
+  const double middle_row = static_cast<double>(batch.frame_rows - 1) / 2, middle_column = static_cast<double>(batch.frame_columns - 1) / 2;
+  const reference::EventCounts counts = count_events(batch, {{"inner", true, middle_row, middle_column, 0, border, {}}});
+  const auto analysed = reference::read_npz({result.data.data(), result.data.data() + result.data.size()});
+  require(analysed.at("events.npy").as<uint32_t>() == counts.events, "events of positions");
+  require(analysed.at("pattern.npy").as<uint32_t>() == counts.pattern, "events of pixels");
+  require(analysed.at("inner.npy").as<uint32_t>() == counts.detectors[0], "events of a detector");
 }
 
 }  // namespace

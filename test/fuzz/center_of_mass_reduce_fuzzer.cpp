@@ -1,6 +1,7 @@
 // The reduce kernel on sequences of hostile COMPartial messages in either form: JSON header and .npz, or columns. Input: options, then messages,
 // each a kind, the lengths of header and data, and their bytes. Kind bit 0: the data is no archive but values from
-// which one that fits the header is made, for few changed archives have a valid checksum.
+// which one that fits the header is made, for few changed archives have a valid checksum; bit 1: with count, bits 3 to 5: with
+// counts as analyses have them.
 #include "center_of_mass_reduce.h"
 
 #include "batch_header.h"
@@ -18,7 +19,7 @@ struct Message {
   std::vector<uint8_t> meta, data;
 };
 
-std::vector<uint8_t> archive_of(const BatchHeader& header, std::vector<uint8_t> values, bool with_count) {
+std::vector<uint8_t> archive_of(const BatchHeader& header, std::vector<uint8_t> values, uint8_t kind) {
   const auto fill = [&](size_t size) {
     const size_t given = values.size();
     std::vector<uint8_t> bytes(size);
@@ -29,9 +30,13 @@ std::vector<uint8_t> archive_of(const BatchHeader& header, std::vector<uint8_t> 
   std::vector<std::pair<std::string, reference::Bytes>> members;
   members.emplace_back("com.npy",
                        reference::write_npy({"<f4", {2, header.scan_rows, header.scan_columns}, fill(8 * positions)}));
-  if (with_count)
-    members.emplace_back("count.npy",
-                         reference::write_npy({"<u4", {header.scan_rows, header.scan_columns}, fill(4 * positions)}));
+  const auto add_counts = [&](const char* name, uint32_t rows, uint32_t columns) {
+    members.emplace_back(name, reference::write_npy({"<u4", {rows, columns}, fill(size_t{4} * rows * columns)}));
+  };
+  if (kind & 2) add_counts("count.npy", header.scan_rows, header.scan_columns);
+  if (kind & 8) add_counts("events.npy", header.scan_rows, header.scan_columns);
+  if ((kind & 16) && header.frame_pixels() <= 4096) add_counts("pattern.npy", header.frame_rows, header.frame_columns);
+  if (kind & 32) add_counts("bright_field.npy", header.scan_rows, header.scan_columns);
   return reference::write_zip(members);
 }
 
@@ -48,7 +53,15 @@ std::string play(const std::vector<Message>& messages, ComReduceOptions options,
       const auto& shape = value.at("scan_shape").items;
       const auto arrays = reference::read_npz(data);
       const reference::NpyArray& com = arrays.at("com.npy");
-      require(arrays.size() == 1, "one array");
+      const auto& frame_shape = value.at("frame_shape").items;
+      for (const auto& member : arrays) {
+        if (member.first == "com.npy") continue;
+        const reference::NpyArray& counts = member.second;
+        const auto has_shape = [&](const auto& sides) {
+          return counts.shape == std::vector<uint64_t>{static_cast<uint64_t>(sides[0].integer), static_cast<uint64_t>(sides[1].integer)};
+        };
+        require(counts.descr == "<u8" && (has_shape(shape) || has_shape(frame_shape)), "sums of counts: " + member.first);
+      }
       require(com.shape == std::vector<uint64_t>{2, static_cast<uint64_t>(shape[0].integer),
                                                  static_cast<uint64_t>(shape[1].integer)},
               "shape");
@@ -104,7 +117,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     BatchHeader header;
     if (decode_batch_header(HeaderFormat::json, message.meta, fuzz::pool(), header).ok()) {
       if (header.scan_positions() > fuzz::max_scan_positions) continue;
-      if (kind & 1) message.data = archive_of(header, std::move(message.data), kind & 2);
+      if (kind & 1) message.data = archive_of(header, std::move(message.data), kind);
     }
     messages.push_back(std::move(message));
     // The same once more: positions that come back, scans that start anew.

@@ -6,6 +6,8 @@
 #include <iterator>
 
 #include "reference/com_positions.h"
+#include "reference/event_counts.h"
+#include "reference/npz.h"
 
 namespace fs = std::filesystem;
 using reference::Bytes;
@@ -106,6 +108,48 @@ int main(int argc, char** argv) {
       append(input, {meta.begin(), meta.end()});
       append(input, message.data);
     }
+    reduce += write_file(corpus / "center_of_mass_reduce", input);
+  }
+  // Analyses: a scan in two messages, then one with a detector less, and the same made of values.
+  {
+    reference::Batch batch;
+    batch.scan_rows = 2;
+    batch.scan_columns = 3;
+    batch.frame_rows = 4;
+    batch.frame_columns = 8;
+    for (int i = 0; i < 4; ++i) {
+      reference::Frame frame;
+      frame.row = i % 2;
+      frame.column = i % 3;
+      frame.events = {9, static_cast<double>(7 * i), 31};
+      batch.frames.push_back(std::move(frame));
+    }
+    const std::vector<reference::Detector> detectors{{"bright_field", true, 1, 3, 0, 2, {}}, {"dark_field", true, 1, 3, 2, 9, {}}};
+    const reference::ComArrays com = center_of_mass(batch, {});
+    const reference::EventCounts counts = count_events(batch, detectors);
+    const auto scan_shaped = [](const std::vector<uint32_t>& values) { return write_npy(reference::npy_array("<u4", {2, 3}, values)); };
+    std::vector<std::pair<std::string, Bytes>> members{{"com.npy", write_npy(reference::npy_array("<f4", {2, 2, 3}, com.com))},
+                                                       {"count.npy", scan_shaped(com.count)},
+                                                       {"events.npy", scan_shaped(counts.events)},
+                                                       {"pattern.npy", write_npy(reference::npy_array("<u4", {4, 8}, counts.pattern))},
+                                                       {"bright_field.npy", scan_shaped(counts.detectors[0])},
+                                                       {"dark_field.npy", scan_shaped(counts.detectors[1])}};
+    const std::string meta = reference::json_text(batch_value(batch));
+    Bytes input{6, 16};
+    const auto put_message = [&](uint8_t kind, const Bytes& data) {
+      put(input, kind, 1);
+      put(input, meta.size(), 2);
+      put(input, data.size(), 2);
+      append(input, {meta.begin(), meta.end()});
+      append(input, data);
+    };
+    put_message(4, reference::write_zip(members));
+    members.pop_back();
+    put_message(0, reference::write_zip(members));
+    reduce += write_file(corpus / "center_of_mass_reduce", input);
+    input = {6, 16};
+    put_message(1 | 2 | 4 | 8 | 16 | 32, {0, 0, 128, 63, 0, 0, 32, 65});
+    put_message(1 | 2 | 8 | 32, {255, 255, 255, 255});
     reduce += write_file(corpus / "center_of_mass_reduce", input);
   }
   // Steers the generator of batches.

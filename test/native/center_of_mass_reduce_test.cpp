@@ -5,7 +5,9 @@
 #include "helpers/partial.h"
 #include "helpers/random_batch.h"
 #include "helpers/reduce.h"
+#include "reference/event_counts.h"
 #include "reference/json.h"
+#include "scan_analysis.h"
 
 using namespace helpers;
 using reference::Batch;
@@ -143,6 +145,66 @@ Batch row_scan(Int scan_number, Int positions, const std::vector<Int>& listed, d
   }
   return batch;
 }
+
+// The detectors of analyses in these tests.
+const std::vector<reference::Detector>& detectors() {
+  static const std::vector<reference::Detector> list{{"inner", true, 1, 2, 0, 4, {}}, {"outer", true, 1, 2, 4, 50, {}}};
+  return list;
+}
+
+// What scan-analysis sends for a batch.
+Message analysis_message(const Batch& batch, const std::vector<reference::Detector>& of = detectors()) {
+  std::vector<stemline::VirtualDetector> list;
+  for (const reference::Detector& detector : of) {
+    list.push_back({detector.name, stemline::Annulus{stemline::Annulus::Center{detector.center_row, detector.center_column},
+                                                     detector.inner, detector.outer}});
+  }
+  std::shared_ptr<stemline::VirtualDetectors> made;
+  check_ok(stemline::VirtualDetectors::create(std::move(list), stemline::analysis_array_names, made));
+  stemline::ScanAnalysisResult result;
+  check_ok(scan_analysis(reference::msgpack(batch_value(batch)), batch_data(batch), {}, *made, pool(), result));
+  return {copy_of(result.meta), copy_of(result.data)};
+}
+
+// The sums of counts as text: name, shape, values.
+std::string sums_text(const Batch& scan, const std::vector<std::pair<std::string, std::vector<uint64_t>>>& sums) {
+  std::string text;
+  for (const auto& [name, values] : sums) {
+    const bool pattern = name == "pattern";
+    text += name + " (" + reference::int_text(pattern ? scan.frame_rows : scan.scan_rows) + "," +
+            reference::int_text(pattern ? scan.frame_columns : scan.scan_columns) + ")";
+    for (const uint64_t value : values) text += " " + std::to_string(value);
+    text += "; ";
+  }
+  return text;
+}
+
+std::string expected_sums(const Batch& scan, const std::vector<reference::Detector>& of = detectors()) {
+  const reference::EventCounts counts = count_events(scan, of);
+  const auto wide = [](const std::vector<uint32_t>& values) { return std::vector<uint64_t>(values.begin(), values.end()); };
+  std::vector<std::pair<std::string, std::vector<uint64_t>>> sums{{"events", wide(counts.events)}, {"pattern", wide(counts.pattern)}};
+  for (size_t d = 0; d < of.size(); ++d) sums.emplace_back(of[d].name, wide(counts.detectors[d]));
+  return sums_text(scan, sums);
+}
+
+// The sums that an emission has, in the order of `names`, which are all.
+std::string sums_of(const ComEmission& emission, const std::vector<std::string>& names) {
+  const auto arrays = reference::read_npz(copy_of(emission.data));
+  CHECK(arrays.size() == 1 + names.size());
+  std::string text;
+  for (const std::string& name : names) {
+    const auto found = arrays.find(name + ".npy");
+    if (found == arrays.end()) return "no " + name;
+    CHECK(found->second.descr == "<u8");
+    REQUIRE(found->second.shape.size() == 2);
+    text += name + " (" + std::to_string(found->second.shape[0]) + "," + std::to_string(found->second.shape[1]) + ")";
+    for (const uint64_t value : found->second.as<uint64_t>()) text += " " + std::to_string(value);
+    text += "; ";
+  }
+  return text;
+}
+
+const std::vector<std::string> all_names{"events", "pattern", "inner", "outer"};
 
 }  // namespace
 
@@ -607,4 +669,135 @@ TEST_CASE("changed partial messages never crash and are all or nothing") {
       CHECK((got == outcome));
     });
   });
+}
+
+TEST_CASE("counts of analyses are added up, whatever the split and the order") {
+  for_random_cases("counts", 150, [](Random& random) {
+    const Batch scan = random_batch(random, scan_knobs(random));
+    std::vector<Batch> messages = split(random, scan);
+    const std::string expected = expected_sums(scan);
+    const std::vector<float> means = center_of_mass(scan, {}).com;
+    for_each_backend([&](const Backend& backend) {
+      ComReducer reducer;
+      const ComReduceOptions options = reduce_options(backend);
+      std::vector<ComEmission> emissions;
+      for (const Batch& message : messages) check_ok(add(reducer, analysis_message(message), options, emissions));
+      reducer.flush(options, pool(), emissions);
+      REQUIRE(emissions.size() == 1);
+      CHECK(difference(sums_of(emissions[0], all_names), expected) == "");
+      const auto arrays = reference::read_npz(copy_of(emissions[0].data));
+      CHECK(difference(arrays.at("com.npy").as<float>(), means) == "");
+    });
+  });
+}
+
+TEST_CASE("counts of a scan are emitted on the way, kept apart from another's, and begin anew with the scan") {
+  ComReducer reducer;
+  const ComReduceOptions options = reduce_options(stemline::scalar_backend, 1);
+  std::vector<ComEmission> emissions;
+  const Batch a = row_scan(1, 2, {0}), b = row_scan(1, 2, {1}, 9), other = row_scan(2, 3, {2}, 10);
+  Batch both = a;
+  both.frames.push_back(b.frames[0]);
+  for (int round = 0; round < 2; ++round) {
+    emissions.clear();
+    check_ok(add(reducer, analysis_message(a), options, emissions));
+    check_ok(add(reducer, analysis_message(other), options, emissions));
+    check_ok(add(reducer, analysis_message(b), options, emissions));
+    REQUIRE(emissions.size() == 3);
+    CHECK(sums_of(emissions[0], all_names) == expected_sums(a));
+    CHECK(sums_of(emissions[2], all_names) == expected_sums(both));
+    CHECK(emissions[2].complete);
+  }
+}
+
+TEST_CASE("what is counted: uint32 of the scan's or the frames' shape, also of a sender that we do not know") {
+  const Batch scan = row_scan(1, 2, {0});
+  const auto array = [](const std::string& descr, std::vector<uint64_t> shape, const auto& values) {
+    return write_npy(reference::npy_array(descr, std::move(shape), values));
+  };
+  const std::vector<uint32_t> two{4294967295, 7}, pixels(21, 4294967295);
+  const Bytes com = array("<f4", {2, 1, 2}, std::vector<float>(4, 1));
+  const Bytes text = bytes_of("no array");
+  const Message message{bytes_of(reference::json_text(batch_value(scan))),
+                        reference::write_zip({{"mine.npy", array("<u4", {1, 2}, two)},
+                                              {"com.npy", com},
+                                              {"signed.npy", array("<i4", {1, 2}, two)},
+                                              {"wide.npy", array("<u8", {1, 2}, std::vector<uint64_t>{1, 2})},
+                                              {"flat.npy", array("<u4", {2}, two)},
+                                              {"turned.npy", array("<u4", {2, 1}, two)},
+                                              {"frame.npy", array("<u4", {3, 7}, pixels)},
+                                              {"notes.txt", text}})};
+  for_each_backend([&](const Backend& backend) {
+    ComReducer reducer;
+    ComReduceOptions options = reduce_options(backend, 3);
+    std::vector<ComEmission> emissions;
+    for (int i = 0; i < 3; ++i) check_ok(add(reducer, message, options, emissions));
+    REQUIRE(emissions.size() == 1);
+    std::string expected = "mine (1,2) 12884901885 21; frame (3,7)";
+    for (int i = 0; i < 21; ++i) expected += " 12884901885";
+    CHECK(sums_of(emissions[0], {"mine", "frame"}) == expected + "; ");
+  });
+}
+
+TEST_CASE("a message with other counts than its scan's is refused, names both and changes nothing") {
+  const auto renamed = [](const std::string& name) {
+    std::vector<reference::Detector> list = detectors();
+    list[1].name = name;
+    return list;
+  };
+  const Batch first = row_scan(1, 3, {0}), second = row_scan(1, 3, {1});
+  Batch turned = second;
+  std::swap(turned.frame_rows, turned.frame_columns);
+  std::vector<reference::Detector> swapped{detectors()[1], detectors()[0]}, more = detectors();
+  more.push_back({"third", true, 0, 0, 0, 1, {}});
+  PartialRun positions;
+  {
+    stemline::ComPartialOptions form;
+    form.form = stemline::ComPartialForm::positions;
+    positions = run_partial(second, form);
+    check_ok(positions.status);
+  }
+  const std::vector<std::pair<Message, std::string>> others{
+      {partial_message(second), "this message has: none"},
+      {{positions.meta, positions.data}, "this message has: none"},
+      {analysis_message(second, {}), "this message has: events (1, 3), pattern (3, 7)"},
+      {analysis_message(second, renamed("else")), "this message has: events (1, 3), pattern (3, 7), inner (1, 3), else (1, 3)"},
+      {analysis_message(second, swapped), "outer (1, 3), inner (1, 3)"},
+      {analysis_message(second, more), "outer (1, 3), third (1, 3)"},
+      {analysis_message(turned), "pattern (7, 3)"},
+  };
+  ComReducer reducer, plain;
+  const ComReduceOptions options = reduce_options(stemline::scalar_backend);
+  std::vector<ComEmission> emissions;
+  check_ok(add(reducer, analysis_message(first), options, emissions));
+  check_ok(add(plain, partial_message(first), options, emissions));
+  for (const auto& [message, text] : others) {
+    check_refused(add(reducer, message, options, emissions), StatusCode::scan_changed,
+                  {"scan 1 has these counts so far: events (1, 3), pattern (3, 7), inner (1, 3), outer (1, 3)", text});
+    CHECK(emissions.empty());
+  }
+  check_refused(add(plain, analysis_message(second), options, emissions), StatusCode::scan_changed,
+                {"has these counts so far: none", "inner (1, 3)"});
+  check_ok(add(reducer, analysis_message(second), options, emissions));
+  reducer.flush(options, pool(), emissions);
+  plain.flush(options, pool(), emissions);
+  REQUIRE(emissions.size() == 2);
+  Batch both = first;
+  both.frames.push_back(second.frames[0]);
+  CHECK(sums_of(emissions[0], all_names) == expected_sums(both));
+  CHECK(emissions[0].messages == 2);
+  CHECK(emissions[1].messages == 1);
+  CHECK(reference::read_npz(copy_of(emissions[1].data)).size() == 1);
+}
+
+TEST_CASE("damaged counts are refused, and begin no scan") {
+  Message message = analysis_message(row_scan(1, 3, {0, 1}));
+  const std::string name = "outer.npy";
+  const auto found = std::search(message.data.begin(), message.data.end(), name.begin(), name.end());
+  REQUIRE(found != message.data.end());
+  *(found + 100) ^= 1;
+  ComReducer reducer;
+  std::vector<ComEmission> emissions;
+  check_refused(add(reducer, message, reduce_options(stemline::scalar_backend), emissions), StatusCode::npz_invalid, {"outer", "checksum"});
+  CHECK(reducer.scans_under_way() == 0);
 }

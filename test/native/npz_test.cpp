@@ -336,3 +336,39 @@ TEST_CASE("headers of .npy members: what is read, left to others, or refused") {
     CHECK(!read("{'descr': '<f4', 'fortran_order': False, 'shape': (3,", 12).status.ok());
   });
 }
+
+TEST_CASE("names are those of the directory, in its order") {
+  const auto names_in = [](const Bytes& archive, Status& status) {
+    static GuardedBytes guarded;
+    std::vector<std::string_view> names;
+    status = stemline::npz_names(guarded.place(archive), names);
+    return std::vector<std::string>(names.begin(), names.end());
+  };
+  const Bytes npy = reference::write_npy(reference::npy_array("<u4", {2}, std::vector<uint32_t>{1, 2}));
+  const Bytes archive = reference::write_zip({{"b.npy", npy}, {"a", npy}, {".npy", {}}, {"x.npy.npy", npy}, {"b.npy", npy}, {"", npy}});
+  Status status;
+  CHECK(names_in(archive, status) == std::vector<std::string>{"b", "a", "", "x.npy", "b", ""});
+  check_ok(status);
+  CHECK(names_in(reference::write_zip({}), status).empty());
+  check_ok(status);
+  CHECK(names_in(com_archive(stemline::scalar_backend, {2, 1, 1}, {1, 2}), status) == std::vector<std::string>{"com"});
+
+  // Cut anywhere, with other bytes behind it, or changed: refused, or left to the general reader.
+  for (size_t size = 0; size < archive.size(); ++size) {
+    names_in({archive.begin(), archive.begin() + static_cast<std::ptrdiff_t>(size)}, status);
+    CHECK(!status.ok());
+  }
+  Bytes longer = archive;
+  longer.push_back(0);
+  names_in(longer, status);
+  check_refused(status, StatusCode::npz_layout);
+  for_random_cases("changed directories", 2000, [&](Random& random) {
+    Bytes changed = archive;
+    for (int64_t changes = random.between(1, 4); changes > 0; --changes) {
+      const size_t from = archive.size() - 22 - 6 * 46;
+      changed[from + random.below(archive.size() - from)] = static_cast<uint8_t>(random.bits());
+    }
+    names_in(changed, status);
+    if (!status.ok()) CHECK((status.code == StatusCode::npz_invalid || status.code == StatusCode::npz_layout));
+  });
+}

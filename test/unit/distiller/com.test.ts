@@ -134,4 +134,68 @@ describe("Com", () => {
       () => new Com({ scanNumber: 1, scanShape: [2, 2], frameShape: [3, 4], com: new Float32Array(4) }),
     ).toThrow(/expected 8 values for the scan, got 4/);
   });
+
+  describe("with counts", () => {
+    const scanShape = [2, 3] as const;
+    const frameShape = [4, 2] as const;
+    const meta = { scan_number: 1, scan_shape: scanShape, frame_shape: frameShape };
+    const com = { shape: [2, 2, 3], data: new Float32Array(12) };
+    const wide = (length: number, of: (i: number) => bigint) => {
+      return BigUint64Array.from(Array.from({ length }, (_, i) => of(i)));
+    };
+
+    it("reads those of the scan's and of the frames' shape, exactly below 2^53", () => {
+      const largest = 2n ** 53n - 1n;
+      const data = writeNpz({
+        com,
+        pattern: { shape: [4, 2], data: wide(8, (i) => largest - BigInt(i)) },
+        bright_field: { shape: [2, 3], data: wide(6, (i) => 2n ** BigInt(8 * i)) },
+        narrow: { shape: [2, 3], data: Uint32Array.of(0, 1, 2, 3, 4, 0xffff_ffff) },
+      });
+      const { counts } = Com.decode({ meta, data });
+      expect(Object.keys(counts)).toEqual(["pattern", "bright_field", "narrow"]);
+      expect(counts.pattern).toEqual({
+        shape: [4, 2],
+        values: Float64Array.from({ length: 8 }, (_, i) => Number(largest) - i),
+      });
+      expect([...counts.bright_field!.values]).toEqual([1, 2 ** 8, 2 ** 16, 2 ** 24, 2 ** 32, 2 ** 40]);
+      expect([...counts.narrow!.values]).toEqual([0, 1, 2, 3, 4, 0xffff_ffff]);
+    });
+
+    it("passes over arrays of other types and shapes, and over files that are no arrays", () => {
+      const data = writeNpz({
+        com,
+        floats: { shape: [2, 3], data: new Float64Array(6) },
+        signed: { shape: [2, 3], data: new BigInt64Array(6) },
+        flat: { shape: [6], data: new Uint32Array(6) },
+        turned: { shape: [3, 2], data: new Uint32Array(6) },
+      });
+      expect(Com.decode({ meta, data }).counts).toEqual({});
+    });
+
+    it("has none in the peer's messages", () => {
+      for (const folder of outputs) expect(Com.decode(message(folder)).counts, folder).toEqual({});
+    });
+
+    it("writes them behind the map and reads them again", () => {
+      const counts = {
+        events: { shape: scanShape, values: Float64Array.of(0, 1, 2, 3, 4, 2 ** 53 - 1) },
+        pattern: { shape: frameShape, values: Float64Array.from({ length: 8 }, (_, i) => i) },
+      };
+      const written = new Com({ scanNumber: 1, scanShape, frameShape, com: com.data, counts }).encode();
+      expect(Object.entries(readNpz(written.data)).map(([name, { dtype }]) => [name, dtype])).toEqual([
+        ["com", "<f4"],
+        ["events", "<u8"],
+        ["pattern", "<u8"],
+      ]);
+      expect(Com.decode(written).counts).toEqual(counts);
+    });
+
+    it("refuses values that do not fit their shape, by name", () => {
+      const counts = { events: { shape: scanShape, values: new Float64Array(5) } };
+      expect(() => new Com({ scanNumber: 1, scanShape, frameShape, com: com.data, counts })).toThrow(
+        /array events: expected 6 values for its shape, got 5/,
+      );
+    });
+  });
 });

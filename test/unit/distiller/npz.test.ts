@@ -110,6 +110,39 @@ describe("readNpz", () => {
     expect(() => readNpz(archive)).toThrow(/cannot hold 4294967280/);
   });
 
+  it("reads what is chosen by name, type and shape, and nothing else of the archive", () => {
+    const text = "{'descr': '<f2', 'fortran_order': False, 'shape': (3,), }";
+    const archive = zip([
+      [
+        "com.npy",
+        npy(
+          "{'descr': '>u4', 'fortran_order': False, 'shape': (1, 2), }",
+          Buffer.from([0, 0, 0, 1, 0, 0, 1, 0]),
+        ),
+      ],
+      ["half.npy", npy(text, Buffer.alloc(6))],
+      [
+        "table.npy",
+        npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3,), }", Buffer.alloc(12)),
+      ],
+      ["notes.txt", Buffer.from("not an array")],
+    ]);
+    const seen: unknown[] = [];
+    const arrays = readNpz(archive, (member) => {
+      seen.push(member);
+      return member.dtype === "<u4";
+    });
+    expect(seen).toEqual([
+      { name: "com", dtype: "<u4", shape: [1, 2] },
+      { name: "half", dtype: "<f2", shape: [3] },
+      { name: "table", dtype: "", shape: [] },
+      { name: "notes.txt", dtype: "", shape: [] },
+    ]);
+    expect(Object.keys(arrays)).toEqual(["com"]);
+    expect([...arrays.com!.data]).toEqual([1, 256]);
+    expect(() => readNpz(archive, ({ name }) => name === "table")).toThrow(WireError);
+  });
+
   it("turns Fortran order around for three axes of different lengths", () => {
     // Element (i, j, k) of shape (2, 3, 4) is 100 i + 10 j + k, stored with i fastest.
     const values = new Int16Array(24);

@@ -2,12 +2,19 @@ import { readFile } from "node:fs/promises";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import operator from "../../../operators/center-of-mass-plot/run.ts";
-import type { BytesMessage } from "../../../src/wire/message.ts";
+import { Com } from "../../../src/distiller/com.ts";
+import { type BytesMessage, bytesMessage } from "../../../src/wire/message.ts";
 import { quietContext } from "../operator/context.ts";
+import { decodePicture, framedAreas } from "./picture.ts";
 
 const golden = new URL("../../golden/operators/center-of-mass-plot/", import.meta.url);
 
-type Parameters = { readonly xy_rtheta: "xy" | "rtheta"; readonly format: "png" | "jpeg" };
+type Parameters = {
+  readonly xy_rtheta: "xy" | "rtheta";
+  readonly format: "png" | "jpeg";
+  readonly panels: "com" | "analysis";
+};
+const defaults: Parameters = { xy_rtheta: "xy", format: "png", panels: "com" };
 
 async function recordedInput(mode: string): Promise<BytesMessage> {
   const part = async (name: string) => new Uint8Array(await readFile(new URL(`${mode}/in0/${name}`, golden)));
@@ -15,10 +22,13 @@ async function recordedInput(mode: string): Promise<BytesMessage> {
   return { header: { subject: "bytes", meta, tracking: null }, data };
 }
 
-async function run(message: BytesMessage | null, parameters: Parameters): Promise<BytesMessage | null> {
+async function run(
+  message: BytesMessage | null,
+  parameters: Partial<Parameters>,
+): Promise<BytesMessage | null> {
   const result = await operator.run(message, {
     ...quietContext(),
-    parameters,
+    parameters: { ...defaults, ...parameters },
     count() {},
     state: undefined,
     trigger: null,
@@ -41,8 +51,51 @@ describe("center-of-mass-plot", () => {
     expect((await sharp(answer!.data).metadata()).format).toBe("png");
   });
 
+  const counted = () => {
+    const shape = [6, 9] as const;
+    const maps = (scale: number) => ({
+      shape,
+      values: Float64Array.from({ length: 54 }, (_, i) => scale * i),
+    });
+    return {
+      scanNumber: 5,
+      scanShape: shape,
+      frameShape: [20, 30] as const,
+      com: Float32Array.from({ length: 108 }, (_, i) => (i * 7) % 11),
+      counts: {
+        events: maps(3),
+        pattern: { shape: [20, 30] as const, values: Float64Array.from({ length: 600 }, (_, i) => i) },
+        bright_field: maps(2),
+      },
+    };
+  };
+  const messageOf = (com: Com) => {
+    const { meta, data } = com.encode();
+    return bytesMessage(meta, data);
+  };
+
+  it("draws the two maps alone unless told otherwise, whatever else is in the message", async () => {
+    const { counts: _, ...plain } = counted();
+    for (const xy_rtheta of ["xy", "rtheta"] as const) {
+      const expected = await run(messageOf(new Com(plain)), { xy_rtheta });
+      const answer = await run(messageOf(new Com(counted())), { xy_rtheta });
+      expect(Buffer.compare(answer!.data, expected!.data)).toBe(0);
+    }
+  });
+
+  it("draws an analysis with all that was counted, and the two maps alone without counts", async () => {
+    const { counts: _, ...plain } = counted();
+    const maps = await run(messageOf(new Com(plain)), {});
+    const bare = await run(messageOf(new Com(plain)), { panels: "analysis" });
+    expect(Buffer.compare(bare!.data, maps!.data)).toBe(0);
+    const analysis = await run(messageOf(new Com(counted())), { panels: "analysis" });
+    expect(analysis!.header).toEqual(maps!.header);
+    const areas = framedAreas(await decodePicture(analysis!.data));
+    expect(areas).toHaveLength(10);
+  });
+
   it("gives nothing without a message", async () => {
-    expect(await run(null, { xy_rtheta: "xy", format: "png" })).toBeNull();
+    expect(await run(null, {})).toBeNull();
   });
 
   it("declares the parameters and ports of operator.json", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { centeredLimits, finiteMean, percentileLimits } from "../../../src/plot/limits.ts";
+import { centeredLimits, finiteMean, percentileLimits, wholeLimits } from "../../../src/plot/limits.ts";
 
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
 
@@ -81,5 +81,17 @@ describe("centeredLimits", () => {
     const far = centeredLimits(new Float32Array(4).fill(1e9), 1e9);
     expect(far).toEqual({ low: 1e9 - 1e6, high: 1e9 + 1e6 });
     expect(centeredLimits(Float32Array.of(nan), nan)).toBeNull();
+  });
+});
+
+describe("wholeLimits", () => {
+  it("take in every finite value", () => {
+    expect(wholeLimits(Float64Array.of(3, nan, 1e6, 5, inf))).toEqual({ low: 3, high: 1e6 });
+    expect(wholeLimits(Float64Array.of(nan, inf))).toBeNull();
+  });
+
+  it("have room for a constant map, and none below 0", () => {
+    expect(wholeLimits(Float64Array.of(7, 7))).toEqual({ low: 6.5, high: 7.5 });
+    expect(wholeLimits(Float64Array.of(0, 0))).toEqual({ low: 0, high: 1 });
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatNumber, indexTicks, valueTicks } from "../../../src/plot/ticks.ts";
+import { countTicks, formatNumber, indexTicks, valueTicks } from "../../../src/plot/ticks.ts";
 
 describe("indexTicks", () => {
   it.each([
@@ -58,5 +58,23 @@ describe("formatNumber", () => {
     [1234.5, 10, "1235"],
   ])("writes %d with the digits of %d", (value, step, text) => {
     expect(formatNumber(value, step)).toBe(text);
+  });
+});
+
+describe("countTicks", () => {
+  it.each([
+    [0, 1e4, 0.05, "0 1 10 100 1000 10000"],
+    [0, 900, 0.05, "0 1 2 5 10 20 50 100 200 500"],
+    [0, 900, 0.2, "0 10 100"],
+    [0, 2.1e9, 0.06, "0 10 100 1000 10000 10⁵ 10⁶ 10⁷ 10⁸ 10⁹"],
+    [0, 2.1e9, 0.2, "0 100 10000 10⁶ 10⁸"],
+    [0, 1, 0.05, "0 1"],
+    [3, 40, 0.05, "5 10 20"],
+    [1e6, 7e6, 0.1, "10⁶ 2×10⁶ 5×10⁶"],
+    [0, 0.5, 0.05, "0.0 0.1 0.2 0.3 0.4 0.5"],
+    [1000, 1400, 0.05, "1000 1100 1200 1300 1400"],
+    [7, 8, 0.05, "7.0 7.2 7.4 7.6 7.8 8.0"],
+  ])("labels a bar from %d to %d with gaps of %d", (low, high, gap, expected) => {
+    expect(countTicks(low, high, gap, 5).labels.join(" ")).toBe(expected);
   });
 });
