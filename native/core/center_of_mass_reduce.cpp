@@ -37,18 +37,10 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
   return text + ")";
 }
 
-// Counts that an analysis adds, of scan positions or of pixels.
-struct CountsView {
-  std::string_view name;
-  std::vector<uint64_t> shape;
-  const uint8_t* data;  // uint32
-  size_t size;
-};
-
 struct PartialArrays {
   const uint8_t* com = nullptr;    // float32 (2, rows, columns)
   const uint8_t* count = nullptr;  // uint32 (rows, columns), or absent
-  std::vector<CountsView> counts;
+  std::vector<NamedNpyView> counts;  // uint32, of scan positions or of pixels, as an analysis adds them
 };
 
 Status read_arrays(std::span<const uint8_t> data, const BatchHeader& header, const Backend& backend, PartialArrays& arrays) {
@@ -70,19 +62,11 @@ Status read_arrays(std::span<const uint8_t> data, const BatchHeader& header, con
     arrays.count = view.data;
   }
 
-  std::vector<std::string_view> names;
-  if (Status status = npz_names(data, names); !status.ok()) return status;
+  constexpr std::string_view means[] = {"com", "count"};
+  if (Status status = read_npz_arrays(data, means, "<u4", sizeof(uint32_t), backend, arrays.counts); !status.ok()) return status;
   const std::vector<uint64_t> frame_shape{header.frame_rows, header.frame_columns};
-  for (const std::string_view name : names) {
-    const auto is_known = [name](const CountsView& known) { return known.name == name; };
-    if (name == "com" || name == "count" || std::any_of(arrays.counts.begin(), arrays.counts.end(), is_known)) continue;
-    const Status status = find_npz_array(data, name, "<u4", sizeof(uint32_t), backend, found, view);
-    // Whatever else a sender adds is none of ours.
-    if (status.code == StatusCode::npz_layout) continue;
-    if (!status.ok()) return status;
-    if (view.shape != count_shape && view.shape != frame_shape) continue;
-    arrays.counts.push_back({name, view.shape, view.data, static_cast<size_t>(view.shape[0] * view.shape[1])});
-  }
+  // Whatever else a sender adds is none of ours.
+  std::erase_if(arrays.counts, [&](const NamedNpyView& counts) { return counts.shape != count_shape && counts.shape != frame_shape; });
   return {};
 }
 
@@ -117,8 +101,8 @@ struct ComReducer::Scan {
   bool complete() const { return positions_seen == positions.size(); }
 
   // Refuses a message with other counts than those so far.
-  Status check_counts(const std::vector<CountsView>& views) const {
-    const auto matches = [](const Counts& sum, const CountsView& view) { return sum.name == view.name && sum.shape == view.shape; };
+  Status check_counts(const std::vector<NamedNpyView>& views) const {
+    const auto matches = [](const Counts& sum, const NamedNpyView& view) { return sum.name == view.name && sum.shape == view.shape; };
     if (messages == 0 || std::equal(counts.begin(), counts.end(), views.begin(), views.end(), matches)) return {};
     const auto text = [](const auto& list) {
       std::string all;
@@ -132,7 +116,7 @@ struct ComReducer::Scan {
   void add(BatchHeader& header, const PartialArrays& arrays, bool keep_headers) {
     if (messages == 0) {
       std::vector<Counts> zeros;
-      for (const CountsView& view : arrays.counts) zeros.push_back({std::string(view.name), view.shape, std::vector<uint64_t>(view.size)});
+      for (const NamedNpyView& view : arrays.counts) zeros.push_back({std::string(view.name), view.shape, std::vector<uint64_t>(view.shape[0] * view.shape[1])});
       counts = std::move(zeros);
     }
     for (size_t i = 0; i < counts.size(); ++i) {

@@ -1,5 +1,6 @@
 #include "npz.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <string>
@@ -219,6 +220,9 @@ class Directory {
     return {};
   }
 
+  // Files that are still to come.
+  size_t left() const { return left_; }
+
   // The next file; none at the end.
   Status next(std::optional<Entry>& entry) {
     entry.reset();
@@ -269,12 +273,24 @@ class Directory {
 
 }  // namespace
 
-Status npz_names(std::span<const uint8_t> archive, std::vector<std::string_view>& names) {
+Status read_npz_arrays(std::span<const uint8_t> archive, std::span<const std::string_view> except, std::string_view descr,
+                       size_t item_size, const Backend& backend, std::vector<NamedNpyView>& arrays) {
   Directory directory(archive);
   if (Status status = directory.open(); !status.ok()) return status;
+  if (directory.left() > max_npz_arrays) {
+    return invalid("an .npz of " + std::to_string(directory.left()) + " arrays, expected at most " + std::to_string(max_npz_arrays));
+  }
   for (std::optional<Directory::Entry> entry;;) {
     if (Status status = directory.next(entry); !status.ok() || !entry) return status;
-    names.push_back(Directory::without_suffix(entry->name));
+    NamedNpyView view;
+    view.name = Directory::without_suffix(entry->name);
+    if (std::find(except.begin(), except.end(), view.name) != except.end()) continue;
+    const auto has_name = [&view](const NamedNpyView& other) { return other.name == view.name; };
+    if (std::any_of(arrays.begin(), arrays.end(), has_name)) return invalid("an .npz with two arrays \"" + std::string(view.name) + "\"");
+    std::span<const uint8_t> npy;
+    if (Status status = directory.read(*entry, backend, npy); !status.ok()) return status;
+    if (Status status = parse_npy(npy, descr, item_size, view); !status.ok()) return status;
+    arrays.push_back(std::move(view));
   }
 }
 

@@ -56,8 +56,16 @@ struct NpyView {
   const uint8_t* data = nullptr;  // not necessarily aligned
 };
 
-// Names of the arrays of an archive, without ".npy", as its directory has them; they point into it. Status as find_npz_array.
-Status npz_names(std::span<const uint8_t> archive, std::vector<std::string_view>& names);
+// Most arrays of an archive that are looked at. What operators send has a few dozen at most.
+inline constexpr size_t max_npz_arrays = 64;
+
+struct NamedNpyView : NpyView {
+  std::string_view name;  // without ".npy"; points into the archive's directory
+};
+
+// Reads all arrays of an archive but those with names in `except`; all of them have type `descr`. Status as find_npz_array.
+Status read_npz_arrays(std::span<const uint8_t> archive, std::span<const std::string_view> except, std::string_view descr,
+                       size_t item_size, const Backend& backend, std::vector<NamedNpyView>& arrays);
 
 // Finds `name` (or `name`.npy) in an archive. Status npz_layout if the archive is fine as far as read but of a form
 // that only the general reader knows: compressed members, other types than `descr`, Fortran order, newer .npy or zip64.

@@ -1,4 +1,4 @@
-import { defineOperator, float, integer, messageFrom, oneOf } from "stemline";
+import { defineOperator, errorText, float, integer, messageFrom, oneOf } from "stemline";
 import { batchParts, ScanAnalyzer } from "stemline/distiller";
 
 /** Centre of mass, virtual detectors and summed pattern of the frames of one batch: batch -> com_partial and counts. */
@@ -18,7 +18,7 @@ export default defineOperator({
     adf_inner_radius: float({ default: 75 }),
     adf_outer_radius: float({ default: 288 }),
   },
-  setup: () => ({ detectors: "", analyzer: new ScanAnalyzer([]) }),
+  setup: (): { detectors: string; analyzer: ScanAnalyzer | null } => ({ detectors: "", analyzer: null }),
   async run(message, { parameters, state, signal, count, log }) {
     if (message === null) return null;
     const { crop_to_x, crop_to_y, init_center_x, init_center_y, crop_shape, invalid_frames } = parameters;
@@ -35,11 +35,18 @@ export default defineOperator({
       },
     ];
     // Made anew for other detectors only. Messages under way keep the one that they began with.
-    if (state.detectors !== JSON.stringify(detectors)) {
-      state.analyzer = new ScanAnalyzer(detectors);
-      state.detectors = JSON.stringify(detectors);
+    const wanted = JSON.stringify(detectors);
+    if (state.detectors !== wanted) {
+      try {
+        state.analyzer = new ScanAnalyzer(detectors);
+      } catch (error) {
+        // One radius is often changed before the other: no message is to be lost meanwhile.
+        if (state.analyzer === null) throw error;
+        log.error({ detectors }, `the detectors stay as they were: ${errorText(error)}`);
+      }
+      state.detectors = wanted;
     }
-    const analysis = await state.analyzer.analyze(batchParts(message), {
+    const analysis = await state.analyzer!.analyze(batchParts(message), {
       ...(crop_to_x !== undefined && crop_to_y !== undefined && { cropTo: [crop_to_x, crop_to_y] }),
       ...(init_center_x !== undefined &&
         init_center_y !== undefined && { initCenter: [init_center_x, init_center_y] }),

@@ -16,6 +16,8 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import {
   compileCudaLibrary,
+  compileStandIn,
+  cudaHeaders,
   currentVersion,
   devicesFunction,
   twoDevices,
@@ -492,13 +494,46 @@ describe("doctor", () => {
   test("lists GPUs and the versions that matter", async () => {
     const library = compileCudaLibrary(folder, twoDevices);
     const found = await report({ STEMLINE_CUDA_LIBRARY: library });
-    expect(about(found, "CUDA")).toMatchObject({ state: "ok" });
+    // They are a stub that cannot be started.
+    expect(about(found, "CUDA")).toMatchObject({ state: "bad" });
     const [first, ...devices] = about(found, "CUDA").text.split("\n");
     expect(first).toMatch(/, CUDA 13\.0; driver for CUDA up to 12\.4, .*NVIDIA kernel module/);
     expect(first!.startsWith(library)).toBe(true);
     expect(devices).toEqual([
-      "First GPU, compute capability 9.0, 79.6 GiB, 0000:3b:00.0",
+      "First GPU, compute capability 9.0, 79.6 GiB, 0000:3b:00.0, chosen",
       "Second GPU, compute capability 8.6, 23.7 GiB, 0001:af:00.0",
+      `kernels run on the CPU: ${library}: this device is a stub`,
+    ]);
+  });
+
+  const headers = cudaHeaders();
+  test.skipIf(headers === null)("shows what computes, and the figures behind it", async () => {
+    const library = compileStandIn(folder, headers!);
+    const lines = async (backend: string) => {
+      const found = await report({ STEMLINE_CUDA_LIBRARY: library, STEMLINE_BACKEND: backend });
+      expect(about(found, "CUDA")).toMatchObject({ state: "ok" });
+      return about(found, "CUDA").text.split("\n");
+    };
+    const device = "host emulation, compute capability 9.0, 4.0 GiB, 0000:00:00.0";
+    const [, chosen, summary, ...compared] = await lines("auto");
+    expect(chosen).toBe(`${device}, chosen`);
+    expect(summary).toMatch(
+      /^kernels run (where they are faster; started in \d+ ms, compared in|on the CPU: .*faster at everything)/,
+    );
+    expect(compared.map((line) => line.split(",")[0])).toEqual(
+      ["no-crop", "fixed-crop", "own-center-crop", "analysis"].map((operation) => `  ${operation}`),
+    );
+    for (const line of compared)
+      expect(line).toMatch(/: 16,384 events \d+\.\d\d\/\d+\.\d\d C(PU|UDA); .*; 4,194,304 events [^;]+$/);
+    expect((await lines("cuda")).slice(1)).toEqual([
+      `${device}, chosen`,
+      expect.stringMatching(
+        /^kernels run on the GPU wherever they can: STEMLINE_BACKEND says so; started in \d+ ms$/,
+      ),
+    ]);
+    expect((await lines("scalar")).slice(1)).toEqual([
+      device,
+      "kernels run on the CPU: STEMLINE_BACKEND says so",
     ]);
   });
 
@@ -519,7 +554,7 @@ describe("doctor", () => {
       [missing, "note", `${missing}: no such file; `],
       [noDriver, "note", `${noDriver}: no driver here; `],
       [broken, "note", `${broken}: cannot be loaded: `],
-      [another, "bad", `${another}: expected interface version 1, got 7; `],
+      [another, "bad", `${another}: expected interface version 2, got 7; `],
     ] as const) {
       const found = await report({ STEMLINE_CUDA_LIBRARY: library });
       expect(about(found, "CUDA")).toMatchObject({

@@ -717,21 +717,30 @@ TEST_CASE("what is counted: uint32 of the scan's or the frames' shape, also of a
   };
   const std::vector<uint32_t> two{4294967295, 7}, pixels(21, 4294967295);
   const Bytes com = array("<f4", {2, 1, 2}, std::vector<float>(4, 1));
-  const Bytes text = bytes_of("no array");
-  const Message message{bytes_of(reference::json_text(batch_value(scan))),
-                        reference::write_zip({{"mine.npy", array("<u4", {1, 2}, two)},
-                                              {"com.npy", com},
-                                              {"signed.npy", array("<i4", {1, 2}, two)},
-                                              {"wide.npy", array("<u8", {1, 2}, std::vector<uint64_t>{1, 2})},
-                                              {"flat.npy", array("<u4", {2}, two)},
-                                              {"turned.npy", array("<u4", {2, 1}, two)},
-                                              {"frame.npy", array("<u4", {3, 7}, pixels)},
-                                              {"notes.txt", text}})};
+  const Bytes meta = bytes_of(reference::json_text(batch_value(scan)));
+  std::vector<std::pair<std::string, Bytes>> members{{"mine.npy", array("<u4", {1, 2}, two)},
+                                                     {"com.npy", com},
+                                                     {"flat.npy", array("<u4", {2}, two)},
+                                                     {"turned.npy", array("<u4", {2, 1}, two)},
+                                                     {"frame.npy", array("<u4", {3, 7}, pixels)}};
+  const Message message{meta, reference::write_zip(members)};
+  // Of another type, or no array at all: for the general reader, which leaves it out.
+  std::vector<Message> others;
+  for (const auto& [name, bytes] : std::vector<std::pair<std::string, Bytes>>{{"signed.npy", array("<i4", {1, 2}, two)},
+                                                                             {"wide.npy", array("<u8", {1, 2}, std::vector<uint64_t>{1, 2})},
+                                                                             {"notes.txt", bytes_of("no array")}}) {
+    members.emplace_back(name, bytes);
+    others.push_back({meta, reference::write_zip(members)});
+    members.pop_back();
+  }
   for_each_backend([&](const Backend& backend) {
     ComReducer reducer;
     ComReduceOptions options = reduce_options(backend, 3);
     std::vector<ComEmission> emissions;
-    for (int i = 0; i < 3; ++i) check_ok(add(reducer, message, options, emissions));
+    for (int i = 0; i < 3; ++i) {
+      for (const Message& other : others) check_refused(add(reducer, other, options, emissions), StatusCode::npz_layout);
+      check_ok(add(reducer, message, options, emissions));
+    }
     REQUIRE(emissions.size() == 1);
     std::string expected = "mine (1,2) 12884901885 21; frame (3,7)";
     for (int i = 0; i < 21; ++i) expected += " 12884901885";

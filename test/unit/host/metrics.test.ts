@@ -1,6 +1,8 @@
 import { createServer } from "node:net";
 import { expect, test } from "vitest";
 import { HostMetrics, serveMetrics } from "../../../src/host/metrics.ts";
+import type { AccelerationReport } from "../../../src/native/backends.ts";
+import { accelerationOf, acceleratorFigures } from "./acceleration-report.ts";
 
 /** Lines of the text format without comments, of one metric. */
 async function lines(metrics: HostMetrics, name: string): Promise<string[]> {
@@ -48,6 +50,43 @@ test("counts by reason and outcome, and sorts the time of calls into a histogram
     buckets.map((line) => [/le="(.*)"/.exec(line)![1]!, Number(line.split(" ")[1])]),
   );
   expect(counts).toMatchObject({ "0.0003": 0, "0.001": 2, "0.01": 2, "0.03": 3, "10": 3, "+Inf": 4 });
+});
+
+test("a GPU shows nothing before the first batch, then what was decided, and later what it does", async () => {
+  const metrics = new HostMetrics();
+  let report: AccelerationReport | null = null;
+  metrics.followAcceleration(() => report);
+  for (const name of ["info", "batches_total", "memory_bytes", "calibration_seconds"]) {
+    expect(await lines(metrics, `accelerator_${name}`)).toEqual([]);
+  }
+  report = accelerationOf({ figures: null, reason: "driver-missing" });
+  expect(await lines(metrics, "accelerator_info")).toEqual([
+    'stemline_accelerator_info{device="0000:3b:00.0",state="driver-missing"} 1',
+  ]);
+  report = accelerationOf({});
+  expect(await lines(metrics, "accelerator_info")).toEqual([
+    'stemline_accelerator_info{device="0000:3b:00.0",state="used"} 1',
+  ]);
+  expect(await lines(metrics, "accelerator_calibration_seconds")).toEqual([
+    'stemline_accelerator_calibration_seconds{operation="analysis",events="4096",by="cpu"} 0.004',
+    'stemline_accelerator_calibration_seconds{operation="analysis",events="4096",by="cuda"} 0.001',
+  ]);
+  report = accelerationOf({
+    figures: { ...acceleratorFigures, batches: 7, busy: 2, tooLarge: 1, failures: 3, off: true },
+  });
+  expect(await lines(metrics, "accelerator_info")).toEqual([
+    'stemline_accelerator_info{device="0000:3b:00.0",state="off"} 1',
+  ]);
+  expect(await lines(metrics, "accelerator_batches_total")).toEqual([
+    'stemline_accelerator_batches_total{outcome="computed"} 7',
+    'stemline_accelerator_batches_total{outcome="busy"} 2',
+    'stemline_accelerator_batches_total{outcome="too_large"} 1',
+    'stemline_accelerator_batches_total{outcome="failed"} 3',
+  ]);
+  expect(await lines(metrics, "accelerator_memory_bytes")).toEqual([
+    'stemline_accelerator_memory_bytes{memory="device"} 2000',
+    'stemline_accelerator_memory_bytes{memory="pinned"} 1000',
+  ]);
 });
 
 test("two operators in one process do not share figures", async () => {

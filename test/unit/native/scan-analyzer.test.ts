@@ -5,8 +5,8 @@ import { ComReducer } from "../../../src/distiller/com-reducer.ts";
 import { readNpz } from "../../../src/distiller/npz.ts";
 import { NativeError, ParameterError, WireError } from "../../../src/errors.ts";
 import type { MessageParts } from "../../../src/native/addon.ts";
+import { backends } from "../../../src/native/backends.ts";
 import {
-  backends,
   centerOfMassPartial,
   type EventSelection,
   ScanAnalyzer,
