@@ -1,7 +1,7 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`. `make help` lists the others.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build demo test test-unit test-native test-instructions test-addon test-node24 test-package test-images lint format tools
+.PHONY: help build demo test test-unit test-native test-instructions test-addon test-addon-cuda test-node24 test-package test-images lint format tools
 .PHONY: prebuilds prebuild-x64 prebuild-arm64 container-tools setup operators operator operator-named push-operators
 .PHONY: bench bench-host soak clean
 
@@ -54,7 +54,7 @@ demo: build
 tools:
 	scripts/install-tools.sh
 
-test: lint test-unit test-native test-instructions test-addon
+test: lint test-unit test-native test-instructions test-addon test-addon-cuda
 
 test-unit: build tools
 	$(NPX) vitest run --reporter=default --reporter=json --outputFile.json=build-test/vitest.json
@@ -67,6 +67,9 @@ test-instructions: node_modules/.package-lock.json tools
 
 test-addon: build tools
 	scripts/test-addon-asan.sh
+
+test-addon-cuda: build tools
+	scripts/test-addon-cuda.sh
 
 test-node24: build tools
 	scripts/test-node24.sh

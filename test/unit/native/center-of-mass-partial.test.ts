@@ -3,13 +3,13 @@ import { decode, encode } from "@msgpack/msgpack";
 import { describe, expect, it } from "vitest";
 import { writeNpz } from "../../../src/distiller/npz.ts";
 import type { BatchResult } from "../../../src/native/addon.ts";
-import { backends } from "../../../src/native/backends.ts";
 import {
   type CenterOfMassPartialOptions,
   ComReducer,
   centerOfMassPartial,
   decodeBatch,
 } from "../../../src/native/kernels.ts";
+import { batchBackends } from "./batch-backends.ts";
 import * as differences from "./deliberate-differences.ts";
 import {
   type BatchCase,
@@ -40,7 +40,7 @@ function oracle(batch: BatchCase, options: CenterOfMassPartialOptions) {
   return known;
 }
 
-describe.each(backends())("centerOfMassPartial on $name", ({ name: backend, supported }) => {
+describe.each(batchBackends())("centerOfMassPartial on $name", ({ name: backend, supported }) => {
   describe.skipIf(!supported)("recorded batches", () => {
     it.each(cases.map((batch) => [batch.recorded.name, batch] as const))("%s", async (name, batch) => {
       const { recorded, message, folder } = batch;
@@ -147,7 +147,7 @@ const seed = 20260301;
 const scan = { scanNumber: 9, scanShape: [5, 7], frameShape: [16, 24] } as const;
 const good = shuffled(randomFrames({ ...scan, seed, framesPerPosition: 2, maxEvents: 40 }), seed);
 
-describe.each(backends())("invalid frames on $name", ({ name: backend, supported }) => {
+describe.each(batchBackends())("invalid frames on $name", ({ name: backend, supported }) => {
   describe.skipIf(!supported)(`seed ${seed}`, () => {
     const at = 11;
     const expected = centerOfMassOracle(batchMessage(scan, good));
@@ -206,10 +206,10 @@ describe.each(backends())("invalid frames on $name", ({ name: backend, supported
 
 describe("the recorded batches", () => {
   it("ran on at least one backend", () => {
-    const skipped = backends().filter(({ supported }) => !supported);
+    const skipped = batchBackends().filter(({ supported }) => !supported);
     if (skipped.length > 0) console.log(`skipped backends: ${skipped.map(({ name }) => name).join(", ")}`);
     expect([...ran].sort()).toEqual(
-      backends()
+      batchBackends()
         .filter(({ supported }) => supported)
         .map(({ name }) => name)
         .sort(),

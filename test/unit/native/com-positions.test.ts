@@ -2,13 +2,13 @@ import { describe, expect, it } from "vitest";
 import { ComReducer } from "../../../src/distiller/com-reducer.ts";
 import { comPartialParts } from "../../../src/distiller/message-parts.ts";
 import type { ComEmission, MessageBytes, MessageParts } from "../../../src/native/addon.ts";
-import { backends } from "../../../src/native/backends.ts";
 import {
   type ComReducerOptions,
   centerOfMassPartial,
   comPartialPositions,
 } from "../../../src/native/kernels.ts";
 import { bytesMessage } from "../../../src/wire/message.ts";
+import { batchBackends } from "./batch-backends.ts";
 import { batchMessage, random, randomFrames, shuffled } from "./messages.ts";
 import { bytesOf, outcomeOf } from "./results.ts";
 
@@ -16,7 +16,7 @@ const scan = { scanNumber: 7, scanShape: [9, 11], frameShape: [40, 30] } as cons
 const seed = Number(process.env.STEMLINE_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 describe(`COMPartial messages that have the positions of their batch alone, STEMLINE_TEST_SEED=${seed}`, () => {
-  for (const { name: backend } of backends().filter(({ supported }) => supported)) {
+  for (const { name: backend } of batchBackends().filter(({ supported }) => supported)) {
     it(`give the same maps and headers as those of the whole scan, alone and among them, on ${backend}`, async () => {
       const next = random(seed);
       const frames = randomFrames({ ...scan, seed, framesPerPosition: 3, maxEvents: 20 });

@@ -5,7 +5,6 @@ import { ComReducer } from "../../../src/distiller/com-reducer.ts";
 import { readNpz } from "../../../src/distiller/npz.ts";
 import { NativeError, ParameterError, WireError } from "../../../src/errors.ts";
 import type { MessageParts } from "../../../src/native/addon.ts";
-import { backends } from "../../../src/native/backends.ts";
 import {
   centerOfMassPartial,
   type EventSelection,
@@ -15,6 +14,7 @@ import {
 import { loadAddon } from "../../../src/native/loader.ts";
 import { messageFrom, releaseMessage } from "../../../src/wire/message.ts";
 import { analysisOracle, dtypes, typedMessage } from "./analysis-oracle.ts";
+import { batchBackends } from "./batch-backends.ts";
 import {
   batchMessage,
   largeMessage,
@@ -26,7 +26,7 @@ import {
 import { bytesOf, outcomeOf, sha256 } from "./results.ts";
 
 const seed = Number(process.env.STEMLINE_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const supported = backends().filter((backend) => backend.supported);
+const supported = batchBackends().filter((backend) => backend.supported);
 
 const scan = { scanNumber: 2, scanShape: [4, 3], frameShape: [32, 48] } as const satisfies TestScan;
 const frames = randomFrames({ ...scan, seed, framesPerPosition: 2, maxEvents: 30 });
