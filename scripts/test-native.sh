@@ -120,6 +120,8 @@ cuda() {
   need cuda cmake cmake && need cuda g++ g++ && need_doctest cuda && need_cuda_headers cuda || return 0
   if need cuda-kernels nvcc "cuda-nvcc-13-0, of NVIDIA"; then
     build build-cuda stemline_cuda_tests -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA=ON
+    # Needs the core to be linked, and a GPU to run.
+    build build-cuda stemline_gpu_bench_object -DCMAKE_CXX_COMPILER=g++ -DSTEMLINE_CUDA=ON
     ctest --test-dir build-cuda --output-on-failure -j "$jobs"
     grep -hE "^(device: |no device: |SKIPPED )" build-cuda/Testing/Temporary/LastTest.log | sort -u
   else

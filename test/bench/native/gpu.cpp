@@ -9,6 +9,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -326,10 +327,70 @@ void stream_through(StemlineCudaContext* context, const std::vector<StemlineCuda
   while (!under_way.empty()) wait();
 }
 
+// An hour of the detector's messages as fast as they go, in changing sizes and kinds: every answer is compared, and memory must stay
+// as it is after the first round.
+void soak(StemlineCudaContext* context, double detector_seconds) {
+  std::vector<Work> works;
+  for (const uint32_t events : {10u, 30u, 100u, 300u}) works.emplace_back(events);
+  struct Case {
+    const Work* work;
+    Answer expected, got;
+    StemlineCudaBatch batch;
+  };
+  std::vector<std::unique_ptr<Case>> cases;
+  for (const Work& work : works) {
+    for (const auto& [crop, analysis] : {std::pair{Crop::none, false}, std::pair{Crop::own_box, false}, std::pair{Crop::box, true}}) {
+      auto made = std::make_unique<Case>(Case{&work, Answer(work), Answer(work), {}});
+      OnCpu(work, crop, analysis).run(&made->expected);
+      made->batch = batch_of(work, work.message->data(), crop, analysis, made->got);
+      cases.push_back(std::move(made));
+    }
+  }
+  constexpr double detector_frames_per_second = 87'000;
+  char reason[256] = "";
+  double frames = 0;
+  uint64_t messages = 0, device_bytes = 0, pinned_bytes = 0;
+  size_t free_before = 0, free_after = 0, total = 0;
+  const double start = now();
+  std::deque<std::pair<uint64_t, Case*>> under_way;
+  const auto finish_one = [&] {
+    const auto [ticket, one] = under_way.front();
+    under_way.pop_front();
+    if (stemline_cuda_wait(context, ticket, reason, sizeof reason) != STEMLINE_CUDA_OK) end(std::string("wait: ") + reason);
+    if (!(one->got == one->expected)) end("message " + std::to_string(messages) + ": the GPU's answer is another one");
+  };
+  for (; frames < detector_seconds * detector_frames_per_second; ++messages) {
+    if (messages == 4 * cases.size()) {
+      StemlineCudaUsage usage{};
+      stemline_cuda_query(context, &usage, reason, sizeof reason);
+      device_bytes = usage.device_bytes;
+      pinned_bytes = usage.pinned_bytes;
+      must(cudaMemGetInfo(&free_before, &total), "cudaMemGetInfo");
+    }
+    if (under_way.size() == STEMLINE_CUDA_SLOTS) finish_one();
+    // One case more than there are, so that each meets each slot.
+    Case& one = *cases[messages % (cases.size() + 1) % cases.size()];
+    uint64_t ticket = 0;
+    if (stemline_cuda_submit(context, &one.batch, &ticket, reason, sizeof reason) != STEMLINE_CUDA_OK) end(std::string("submit: ") + reason);
+    under_way.emplace_back(ticket, &one);
+    frames += static_cast<double>(one.work->frames.size());
+  }
+  while (!under_way.empty()) finish_one();
+  StemlineCudaUsage usage{};
+  stemline_cuda_query(context, &usage, reason, sizeof reason);
+  must(cudaMemGetInfo(&free_after, &total), "cudaMemGetInfo");
+  std::printf("soak: %llu messages, %.0f million frames, %.1f hours of the detector, in %.0f s; all answers right\n",
+              static_cast<unsigned long long>(messages), frames / 1e6, frames / detector_frames_per_second / 3600, now() - start);
+  std::printf("soak: device memory %.1f MB, pinned %.1f MB, free on the device %.1f MB before and %.1f MB after\n", usage.device_bytes / 1e6,
+              usage.pinned_bytes / 1e6, free_before / 1e6, free_after / 1e6);
+  if (usage.device_bytes != device_bytes || usage.pinned_bytes != pinned_bytes) end("memory grew");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   int device = 0;
+  double soak_seconds = 0;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
     if (option == "--json") {
@@ -338,8 +399,10 @@ int main(int argc, char** argv) {
       seconds_each = std::atof(argv[++i]);
     } else if (option == "--device" && i + 1 < argc) {
       device = std::atoi(argv[++i]);
+    } else if (option == "--soak" && i + 1 < argc) {
+      soak_seconds = std::atof(argv[++i]);
     } else {
-      end("usage: stemline_gpu_bench [--seconds OF_EACH_FIGURE] [--device INDEX] [--json]");
+      end("usage: stemline_gpu_bench [--seconds OF_EACH_FIGURE] [--device INDEX] [--json] [--soak SECONDS_OF_THE_DETECTOR]");
     }
   }
   char reason[512] = "";
@@ -356,6 +419,12 @@ int main(int argc, char** argv) {
   std::fprintf(stderr, "%s, driver for CUDA %d.%d, %d multiprocessors; %.0f cores, %s; context made in %.0f ms\n", properties.name, driver / 1000,
                driver % 1000 / 10, properties.multiProcessorCount, cores, bench::usable_backends().front()->name, create_ms);
 
+  if (soak_seconds > 0) {
+    soak(context, soak_seconds);
+    stemline_cuda_destroy(context);
+    return 0;
+  }
+
   // Limits. A copy on the device reads and writes its bytes.
   const size_t size = size_t{256} << 20;
   double copy_rate = 0, up_rate = 0;
@@ -364,17 +433,20 @@ int main(int argc, char** argv) {
     void* pinned = nullptr;
     must(cudaMallocHost(&pinned, size), "cudaMallocHost");
     std::memset(pinned, 1, size);
+    cudaStream_t stream = nullptr;
+    must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
     const auto limit = [&](const char* name, double bytes, const std::function<cudaError_t()>& copy) {
       const Figure figure = measure(name, [&] {
         must(copy(), name);
-        must(cudaDeviceSynchronize(), name);
+        must(cudaStreamSynchronize(stream), name);
       });
       print(figure, bytes, 0, 0, nullptr, 0, 0);
       return bytes / figure.seconds;
     };
-    copy_rate = limit("limit/copy/device", 2.0 * size, [&] { return cudaMemcpyAsync(to.data, from.data, size, cudaMemcpyDeviceToDevice, nullptr); });
-    up_rate = limit("limit/copy/up", size, [&] { return cudaMemcpyAsync(to.data, pinned, size, cudaMemcpyHostToDevice, nullptr); });
-    limit("limit/copy/down", size, [&] { return cudaMemcpyAsync(pinned, from.data, size, cudaMemcpyDeviceToHost, nullptr); });
+    copy_rate = limit("limit/copy/device", 2.0 * size, [&] { return cudaMemcpyAsync(to.data, from.data, size, cudaMemcpyDeviceToDevice, stream); });
+    up_rate = limit("limit/copy/up", size, [&] { return cudaMemcpyAsync(to.data, pinned, size, cudaMemcpyHostToDevice, stream); });
+    limit("limit/copy/down", size, [&] { return cudaMemcpyAsync(pinned, from.data, size, cudaMemcpyDeviceToHost, stream); });
+    must(cudaStreamDestroy(stream), "cudaStreamDestroy");
     must(cudaFreeHost(pinned), "cudaFreeHost");
   }
 
