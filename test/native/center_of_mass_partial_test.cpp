@@ -11,6 +11,7 @@ using reference::Batch;
 using reference::ComOptions;
 using reference::Crop;
 using reference::Frame;
+using reference::small_batch;
 using stemline::Backend;
 using stemline::ComPartialOptions;
 using stemline::StatusCode;
@@ -75,23 +76,6 @@ void check_all_backends(const Bytes& meta, const Batch& batch, const ComOptions&
     CHECK(same_bits(run.data, first->data));
     CHECK(run.events == first->events);
   });
-}
-
-// 2 x 3 positions, 10 x 6 pixels, four frames of 3 events.
-Batch small_batch() {
-  Batch batch;
-  batch.scan_rows = 2;
-  batch.scan_columns = 3;
-  batch.frame_rows = 10;
-  batch.frame_columns = 6;
-  for (int i = 0; i < 4; ++i) {
-    Frame frame;
-    frame.row = i % 2;
-    frame.column = (i + 1) % 3;
-    frame.events = {static_cast<double>(7 * i), 13, static_cast<double>(59 - i)};
-    batch.frames.push_back(frame);
-  }
-  return batch;
 }
 
 void check_all_refuse(const Batch& batch, StatusCode code, const std::vector<std::string>& parts,

@@ -14,6 +14,7 @@ using reference::Batch;
 using reference::ComOptions;
 using reference::Detector;
 using reference::Frame;
+using reference::small_batch;
 using stemline::Annulus;
 using stemline::Backend;
 using stemline::PixelMask;
@@ -104,23 +105,6 @@ std::string compare(const AnalysisRun& run, const Batch& batch, const ComOptions
                                    counts.pattern);
   for (size_t d = 0; d < detectors.size(); ++d) text += compare_array(detectors[d].name, "<u4", {rows, columns}, counts.detectors[d]);
   return text;
-}
-
-// 2 x 3 positions, 10 x 6 pixels, four frames of 3 events.
-Batch small_batch() {
-  Batch batch;
-  batch.scan_rows = 2;
-  batch.scan_columns = 3;
-  batch.frame_rows = 10;
-  batch.frame_columns = 6;
-  for (int i = 0; i < 4; ++i) {
-    Frame frame;
-    frame.row = i % 2;
-    frame.column = (i + 1) % 3;
-    frame.events = {static_cast<double>(7 * i), 13, static_cast<double>(59 - i)};
-    batch.frames.push_back(frame);
-  }
-  return batch;
 }
 
 }  // namespace

@@ -29,6 +29,23 @@ struct Batch {
   std::optional<Int> current_batch_index;
 };
 
+// 2 x 3 positions, 10 x 6 pixels, four frames of 3 events.
+inline Batch small_batch() {
+  Batch batch;
+  batch.scan_rows = 2;
+  batch.scan_columns = 3;
+  batch.frame_rows = 10;
+  batch.frame_columns = 6;
+  for (int i = 0; i < 4; ++i) {
+    Frame frame;
+    frame.row = i % 2;
+    frame.column = (i + 1) % 3;
+    frame.events = {static_cast<double>(7 * i), 13, static_cast<double>(59 - i)};
+    batch.frames.push_back(frame);
+  }
+  return batch;
+}
+
 inline size_t event_size(const std::string& dtype) {
   if (dtype == "uint8") return 1;
   if (dtype == "uint16") return 2;
