@@ -180,6 +180,7 @@ Results run_all(const Batch& batch, const reference::ComOptions& com, bool drop,
 
 TEST_CASE("results of an accelerator are those of the CPU, invalid frames included") {
   const std::unique_ptr<CudaAccelerator> accelerator = make_accelerator();
+  uint64_t by_device_in_all = 0;
   for_random_cases("accelerator", 300, [&](Random& random) {
     BatchKnobs knobs;
     knobs.small_frames_only = !random.chance(0.02);
@@ -199,10 +200,13 @@ TEST_CASE("results of an accelerator are those of the CPU, invalid frames includ
       // A message of which nothing is left is computed by nobody.
       const bool by_device = device.computed_by[i] == "cuda";
       CHECK((by_device || drop));
+      by_device_in_all += by_device ? 1 : 0;
       CHECK(cpu.computed_by[i] == supported_backends().front()->name);
     }
   });
-  CHECK(accelerator->figures().batches > 100);
+  CHECK(by_device_in_all > 0);
+  // More than that: batches that are refused, or computed again without what was dropped.
+  CHECK(accelerator->figures().batches >= by_device_in_all);
   CHECK(accelerator->figures().failures == 0);
 }
 
