@@ -14,7 +14,7 @@ if (folder === undefined) {
 }
 const load = (path) => import(pathToFileURL(resolve(folder, "dist", path)).href);
 const { centerOfMassPartial, readNpz } = await load("distiller/index.js");
-const { addonPath, backends, cudaStatus, defaultBackend } = await load("native/kernels.js");
+const { addonPath, backends, cudaStatus, defaultBackend } = await load("native/backends.js");
 
 const golden = (path) => readFileSync(new URL(`../test/golden/synthetic-128/${path}`, import.meta.url));
 const message = {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <limits>
@@ -113,9 +112,10 @@ bool CudaAccelerator::takes(BatchOperation operation, uint64_t event_count) cons
   double least = std::numeric_limits<double>::infinity();
   for (const CalibrationPoint& point : calibration_) {
     if (point.operation != operation) continue;
-    const double distance = std::fabs(std::log2(static_cast<double>(std::max<uint64_t>(event_count, 1))) - std::log2(static_cast<double>(point.events)));
-    if (distance < least) {
-      least = distance;
+    const double times = static_cast<double>(std::max<uint64_t>(event_count, 1)) / static_cast<double>(point.events);
+    const double ratio = std::max(times, 1 / times);
+    if (ratio < least) {
+      least = ratio;
       nearest = &point;
     }
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdio>
 
 namespace stemline {
 
@@ -20,7 +21,11 @@ bool is_name(const std::string& name) {
 }
 
 Status check(const std::string& name, const Annulus& annulus) {
-  const auto text = [](double value) { return std::to_string(value); };
+  const auto text = [](double value) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%.10g", value);
+    return std::string(digits);
+  };
   if (annulus.center && !(std::isfinite(annulus.center->row) && std::isfinite(annulus.center->column))) {
     return refuse(name, "center: expected two finite numbers");
   }

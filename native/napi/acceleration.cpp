@@ -21,7 +21,10 @@ void Acceleration::configure(Settings settings) {
 }
 
 CudaAccelerator* Acceleration::start() {
-  if (!over_.load(std::memory_order_acquire)) std::call_once(started_, [this] { open(); });
+  if (!over_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(starting_);
+    if (!over_.load(std::memory_order_relaxed)) open();
+  }
   return accelerator_.get();
 }
 

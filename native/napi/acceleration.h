@@ -51,8 +51,9 @@ class Acceleration {
   void open();
   void open_device();
 
-  mutable std::mutex mutex_;
-  std::once_flag started_;
+  std::mutex mutex_;
+  // Held while it starts. Not a once_flag: that one asks for a newer C library than Node does.
+  std::mutex starting_;
   Settings settings_;
   std::unique_ptr<CudaLibrary> library_;
   std::unique_ptr<CudaAccelerator> accelerator_;

@@ -123,6 +123,7 @@ export class ScanAnalyzer {
   /** At most 32 detectors with different names. Throws ParameterError `STEMLINE_INVALID_ARGUMENT` for those that cannot be. */
   constructor(detectors: readonly VirtualDetector[]) {
     const { ScanAnalyzer: Native } = loadAddon();
+    if (!Array.isArray(detectors)) refuse("detectors", "an array", detectors);
     const native = detectors.map(nativeDetector);
     try {
       this.#native = new Native(native);
@@ -220,16 +221,18 @@ function nativeSelection(options: EventSelection): BatchCallOptions {
 
 function nativeDetector(detector: VirtualDetector): NativeDetector {
   const { name } = detector;
+  const place = `detector ${JSON.stringify(name)}`;
   if ("mask" in detector) {
-    const [rows, columns] = readPair("maskShape", detector.maskShape);
-    return { name, mask: detector.mask, rows, columns };
+    const { mask, maskShape } = detector;
+    const [rows, columns] = readPair(`${place}, maskShape`, maskShape);
+    if (!(mask instanceof Uint8Array)) refuse(`${place}, mask`, "a Uint8Array", mask);
+    return { name, mask, rows, columns };
   }
   const { center, innerRadius, outerRadius } = detector;
   for (const [radius, value] of Object.entries({ innerRadius, outerRadius })) {
-    if (!Number.isFinite(value))
-      refuse(`detector ${JSON.stringify(name)}, ${radius}`, "a finite number", value);
+    if (!Number.isFinite(value)) refuse(`${place}, ${radius}`, "a finite number", value);
   }
-  const [centerRow, centerColumn] = center === undefined ? [] : readPair("center", center);
+  const [centerRow, centerColumn] = center === undefined ? [] : readPair(`${place}, center`, center);
   return {
     name,
     innerRadius,

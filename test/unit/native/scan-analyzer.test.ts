@@ -356,7 +356,7 @@ describe("detectors that cannot be", () => {
     [
       "a negative inner radius",
       annulus({ innerRadius: -1 }),
-      /^detector "ring": innerRadius: expected 0 or more/,
+      /^detector "ring": innerRadius: expected 0 or more pixels, got -1$/,
     ],
     [
       "an outer radius of the inner one",
@@ -388,11 +388,15 @@ describe("detectors that cannot be", () => {
       annulus({ outerRadius: undefined }),
       'detector "ring", outerRadius: expected a finite number, got undefined',
     ],
-    ["half a centre", annulus({ center: [1] }), "center: expected two finite numbers, got [ 1 ]"],
+    [
+      "half a centre",
+      annulus({ center: [1] }),
+      'detector "ring", center: expected two finite numbers, got [ 1 ]',
+    ],
     [
       "a centre of NaN",
       annulus({ center: [1, Number.NaN] }),
-      "center: expected two finite numbers, got [ 1, NaN ]",
+      'detector "ring", center: expected two finite numbers, got [ 1, NaN ]',
     ],
     ["an empty name", annulus({ name: "" }), /^detector "": expected a name/],
     ["a name that begins with a digit", annulus({ name: "1st" }), /^detector "1st": expected a name/],
@@ -419,10 +423,22 @@ describe("detectors that cannot be", () => {
       mask({ mask: new Uint8Array(0), maskShape: [0, 3] }),
       /^detector "mask": mask: /,
     ],
-    ["a mask of other elements", mask({ mask: new Uint16Array(6) }), /^mask: expected a Uint8Array, got /],
-    ["half a mask shape", mask({ maskShape: [6] }), "maskShape: expected two finite numbers, got [ 6 ]"],
+    [
+      "a mask of other elements",
+      mask({ mask: new Uint16Array(6) }),
+      /^detector "mask", mask: expected a Uint8Array, got /,
+    ],
+    [
+      "half a mask shape",
+      mask({ maskShape: [6] }),
+      'detector "mask", maskShape: expected two finite numbers, got [ 6 ]',
+    ],
     ["a broken mask shape", mask({ maskShape: [1.5, 4] }), /expected a whole number/],
   ];
+  it("no list of them is refused", () => {
+    expect(() => new ScanAnalyzer(null as never)).toThrow("detectors: expected an array, got null");
+  });
+
   it.each(cases)("%s: are refused by name", async (_what, detectors, text) => {
     const error = await outcomeOf(() => new ScanAnalyzer(detectors as VirtualDetector[]));
     expect(error).toMatchObject({
