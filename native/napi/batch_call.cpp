@@ -23,9 +23,10 @@ void read_batch_options(Napi::Object object, BatchOptions& options, Device& devi
   options.init_center = pair_members(object, "centerX", "centerY");
   options.crop_shape = boolean_member(object, "disk").value_or(false) ? CropShape::disk : CropShape::box;
   options.drop_invalid_frames = boolean_member(object, "dropInvalidFrames").value_or(false);
+  // Read once: a getter may give another answer the second time.
   const std::optional<std::string> name = string_member(object, "backend");
   device = !name || *name == "auto" ? Device::any : *name == "cuda" ? Device::accelerator : Device::cpu;
-  options.backend = &backend_member(object);
+  options.backend = &backend_named(object.Env(), name);
 }
 
 Status find_accelerator(Device device, BatchOptions& options) {

@@ -105,13 +105,14 @@ std::optional<int64_t> integer_member(Napi::Object options, const char* name, in
   return static_cast<int64_t>(*number);
 }
 
-const Backend& backend_member(Napi::Object options) {
-  const std::optional<std::string> name = string_member(options, "backend");
+const Backend& backend_named(Napi::Env env, const std::optional<std::string>& name) {
   std::string why;
   const Backend* const backend = name && !is_backend_choice(*name) ? find_backend(*name, why) : default_backend(why);
-  if (backend == nullptr) throw Napi::Error(options.Env(), to_js_error(options.Env(), Status::error(StatusCode::backend_unavailable, why)));
+  if (backend == nullptr) throw Napi::Error(env, to_js_error(env, Status::error(StatusCode::backend_unavailable, why)));
   return *backend;
 }
+
+const Backend& backend_member(Napi::Object options) { return backend_named(options.Env(), string_member(options, "backend")); }
 
 napi_value to_js_integer(napi_env env, const WireInt& value) {
   napi_value result = nullptr;

@@ -36,7 +36,10 @@ std::string path_argument(Napi::Value value, const char* name);
 // A number of bytes.
 size_t length_argument(Napi::Value value, const char* name);
 
-// The backend named by options.backend, or the default one; throws if it cannot be used.
+// The CPU's backend of that name, or the default one for none and for a name of backend_choices; throws if it cannot be used.
+const Backend& backend_named(Napi::Env env, const std::optional<std::string>& name);
+
+// The same, named by options.backend.
 const Backend& backend_member(Napi::Object options);
 
 // A number where it is exact, else a bigint.
