@@ -2,7 +2,6 @@
 
 #include <vector>
 
-#include "com_arrays.h"
 #include "event_counts.h"
 #include "npz.h"
 

@@ -9,6 +9,7 @@
 
 #include "batch_sums.h"
 #include "buffer_pool.h"
+#include "com_arrays.h"
 #include "status.h"
 #include "virtual_detectors.h"
 
@@ -16,7 +17,7 @@ namespace stemline {
 
 // Arrays of a result that are there whatever the detectors are.
 inline constexpr std::string_view events_name = "events", pattern_name = "pattern";
-inline constexpr std::array<std::string_view, 4> analysis_array_names{"com", "count", events_name, pattern_name};
+inline constexpr std::array<std::string_view, 4> analysis_array_names{com_name, count_name, events_name, pattern_name};
 
 struct ScanAnalysisResult : BatchFigures {
   PooledBuffer meta;  // batch header as JSON

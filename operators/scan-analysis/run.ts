@@ -1,17 +1,12 @@
-import { defineOperator, errorText, float, integer, messageFrom, oneOf } from "stemline";
-import { batchParts, ScanAnalyzer } from "stemline/distiller";
+import { defineOperator, errorText, float, messageFrom } from "stemline";
+import { batchParts, eventSelection, eventSelectionParameters, ScanAnalyzer } from "stemline/distiller";
 
 /** Centre of mass, virtual detectors and summed pattern of the frames of one batch: batch -> com_partial and counts. */
 export default defineOperator({
   inputs: ["in"],
   outputs: ["analysis"],
   parameters: {
-    crop_to_x: integer({ optional: true }),
-    crop_to_y: integer({ optional: true }),
-    init_center_x: integer({ optional: true }),
-    init_center_y: integer({ optional: true }),
-    crop_shape: oneOf(["box", "disk"], { default: "box" }),
-    invalid_frames: oneOf(["reject", "drop"], { default: "reject" }),
+    ...eventSelectionParameters,
     detector_center_x: float({ optional: true }),
     detector_center_y: float({ optional: true }),
     bf_outer_radius: float({ default: 75 }),
@@ -21,9 +16,8 @@ export default defineOperator({
   setup: (): { detectors: string; analyzer: ScanAnalyzer | null } => ({ detectors: "", analyzer: null }),
   async run(message, { parameters, state, signal, count, log }) {
     if (message === null) return null;
-    const { crop_to_x, crop_to_y, init_center_x, init_center_y, crop_shape, invalid_frames } = parameters;
     const { detector_center_x: x, detector_center_y: y } = parameters;
-    // Half a pair counts as none, as in center-of-mass-partial. Its x is the row.
+    // As the crop: half a pair counts as none, and x is the row.
     const center = x !== undefined && y !== undefined && ({ center: [x, y] } as const);
     const detectors = [
       { name: "bright_field", ...center, innerRadius: 0, outerRadius: parameters.bf_outer_radius },
@@ -47,11 +41,7 @@ export default defineOperator({
       state.detectors = wanted;
     }
     const analysis = await state.analyzer!.analyze(batchParts(message), {
-      ...(crop_to_x !== undefined && crop_to_y !== undefined && { cropTo: [crop_to_x, crop_to_y] }),
-      ...(init_center_x !== undefined &&
-        init_center_y !== undefined && { initCenter: [init_center_x, init_center_y] }),
-      cropShape: crop_shape,
-      invalidFrames: invalid_frames,
+      ...eventSelection(parameters),
       signal,
     });
     const { frames, droppedFrames, droppedReason } = analysis;

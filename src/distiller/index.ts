@@ -23,6 +23,7 @@ export {
   type EncodedBatch,
 } from "./counted-file.ts";
 export { CountedFileWriter, type CountedFileWriterOptions } from "./counted-file-writer.ts";
+export { eventSelection, eventSelectionParameters } from "./event-selection.ts";
 export type { FrameHeader } from "./frame-header.ts";
 export { batchParts, comPartialParts } from "./message-parts.ts";
 export { type NpzArray, type NpzData, readNpz, writeNpz } from "./npz.ts";

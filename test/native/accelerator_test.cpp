@@ -8,6 +8,7 @@
 #include "center_of_mass_partial.h"
 #include "helpers/partial.h"
 #include "helpers/random_batch.h"
+#include "helpers/reduce.h"
 #include "scan_analysis.h"
 
 using namespace helpers;
@@ -142,11 +143,6 @@ std::unique_ptr<CudaAccelerator> make_accelerator() {
   std::unique_ptr<CudaAccelerator> created;
   check_ok(CudaAccelerator::create(FakeCuda::functions(), 0, created));
   return created;
-}
-
-stemline::BufferPool& pool() {
-  static const auto shared = stemline::BufferPool::create(size_t{64} << 20);
-  return *shared;
 }
 
 // Bytes of a partial result and of an analysis, and what computed them.

@@ -120,8 +120,7 @@ TEST_CASE("random batches give the arrays that the definition gives, on every ba
     const Batch batch = random_batch(random, knobs);
     // Larger ones are refused, and masks of millions of pixels take long to make.
     if (batch.frame_rows * batch.frame_columns > 400'000) return;
-    const ComOptions com = random_com_options(random, batch);
-    ComOptions options = com;
+    ComOptions options = random_com_options(random, batch);
     options.replace_nans = false;
     const std::vector<Detector> detectors = random_detectors(random, batch);
     std::vector<VirtualDetector> converted;
